@@ -1,0 +1,1 @@
+"""Bytes of strangers -> values of the domain."""

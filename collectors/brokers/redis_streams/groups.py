@@ -1,0 +1,218 @@
+"""Consumer groups: lag by the server's own bookkeeping, pending entries, consumers.
+
+From Redis 7.0 on the lag is computed from XINFO STREAM and XINFO GROUPS as the server does it, because some
+7.0 to 7.4 servers answer wrong values (redis issues 13338, 13473, 13958). Where the server could only answer
+NULL, and on 6.2, a capped XRANGE counts.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from collectors.brokers.base import ConsumerSeen, GroupSeen, GroupView, PendingSeen
+from collectors.brokers.redis_streams.client import RedisClient, Reply, flat_map, raw, text
+from collectors.brokers.redis_streams.reading import StreamHead, parse_id
+from eventwake.domain.errors import BrokerRefused
+from eventwake.domain.lag import Lag, LagKind
+
+COUNT_AT_MOST = 100  # entries fetched to count a lag that the server's bookkeeping cannot give
+PENDING_AT_MOST = 100  # oldest pending entries listed of a group, each sample
+
+_NEVER_DELETED = (0, 0)
+
+
+class GroupInfo(NamedTuple):
+    """One group of XINFO GROUPS; `entries_read` is None on 6.2 and where the server lost count."""
+
+    stream: str
+    name: str
+    pending: int
+    delivered: str
+    entries_read: int | None
+
+
+def counted_lag(head: StreamHead, delivered: tuple[int, int], entries_read: int | None) -> Lag | None:
+    """The lag by the server's counters; None where they cannot tell. Source: redis/src/t_stream.c."""
+    seen = head.seen
+    if delivered == head.last or seen.added == 0 or seen.length == 0 or head.first is None:
+        return Lag.known(0)
+    if delivered > head.last:
+        return Lag.unknown("the group's position lies beyond the stream's end: was the stream made anew?")
+    if seen.added is None or head.max_deleted is None:  # 6.2 counts nothing
+        return Lag.known(seen.length) if delivered < head.first else None
+    front_is_whole = head.max_deleted < head.first
+    if delivered < head.first:
+        return Lag.known(seen.length) if front_is_whole else None
+    if entries_read is not None and head.max_deleted <= delivered:
+        return Lag.known(max(0, seen.added - entries_read))
+    if front_is_whole and delivered == head.first:
+        return Lag.known(seen.length - 1)
+    return None
+
+
+def skipped_by(head: StreamHead, info: GroupInfo) -> int | None:
+    """Events that were trimmed before the group read them."""
+    seen = head.seen
+    if seen.added is None or info.entries_read is None or head.max_deleted != _NEVER_DELETED:
+        return None
+    return max(0, seen.added - seen.length - info.entries_read)
+
+
+def read_groups(client: RedisClient, heads: Sequence[StreamHead], now_ms: int) -> list[GroupSeen]:
+    """Every group of the streams, in four exchanges whatever their number."""
+    infos = list(_infos(client, [head for head in heads if head.groups]))
+    by_name = {head.seen.name: head for head in heads}
+    lags = [counted_lag(by_name[info.stream], parse_id(info.delivered), info.entries_read) for info in infos]
+    ahead = _entries_ahead(client, infos, lags)
+    pending = _pending(client, [info for info in infos if info.pending])
+    consumers = _consumers(client, infos)
+    groups = []
+    for info, lag in zip(infos, lags, strict=True):
+        head, place = by_name[info.stream], (info.stream, info.name)
+        known = lag if lag is not None else _counted(ahead[place])
+        entries = pending.get(place, [])
+        groups.append(
+            GroupSeen(
+                stream=info.stream,
+                name=info.name,
+                position=info.delivered,
+                committed=_committed(head, known),
+                end=head.seen.added,
+                lag=known,
+                time_lag=_time_lag(known, ahead.get(place), now_ms),
+                pending=info.pending,
+                oldest_pending=entries[0].position if entries else None,
+                oldest_pending_idle_ms=entries[0].idle_ms if entries else None,
+                most_deliveries=max((entry.deliveries for entry in entries), default=None),
+                skipped=skipped_by(head, info),
+                consumers=consumers[place],
+                entries=entries,
+                entries_complete=info.pending <= len(entries),
+            )
+        )
+    return groups
+
+
+def _infos(client: RedisClient, heads: Sequence[StreamHead]) -> list[GroupInfo]:
+    replies = client.pipeline([(raw(h.seen.name), ("XINFO", "GROUPS", raw(h.seen.name))) for h in heads])
+    infos = []
+    for head, reply in zip(heads, replies, strict=True):
+        for group in reply if isinstance(reply, list) else ():
+            said = flat_map(group)
+            infos.append(
+                GroupInfo(
+                    head.seen.name,
+                    text(said["name"]),
+                    said["pending"],
+                    said["last-delivered-id"].decode(),
+                    said.get("entries-read"),
+                )
+            )
+    return infos
+
+
+def _entries_ahead(
+    client: RedisClient, infos: Sequence[GroupInfo], lags: Sequence[Lag | None]
+) -> dict[tuple[str, str], list[int]]:
+    """Times (ms) of the first entries that each group has not been given: one, or enough to count."""
+    wanted = [
+        (info, 1 if lag is not None else COUNT_AT_MOST)
+        for info, lag in zip(infos, lags, strict=True)
+        if lag is None or lag.value
+    ]
+    replies = client.pipeline(
+        [
+            (raw(info.stream), ("XRANGE", raw(info.stream), f"({info.delivered}", "+", "COUNT", count))
+            for info, count in wanted
+        ]
+    )
+    return {
+        (info.stream, info.name): [parse_id(entry[0])[0] for entry in reply]
+        if isinstance(reply, list)
+        else []
+        for (info, _), reply in zip(wanted, replies, strict=True)
+    }
+
+
+def _counted(ahead: Sequence[int]) -> Lag:
+    if len(ahead) < COUNT_AT_MOST:
+        return Lag.known(len(ahead))
+    return Lag.at_least(COUNT_AT_MOST, "the server lost count; counted up to a cap")
+
+
+def _time_lag(lag: Lag, ahead: Sequence[int] | None, now_ms: int) -> Lag:
+    """The age of the first entry not yet given out, exact because its id carries the server's time."""
+    if lag.value == 0:
+        return Lag.known(0)
+    if not ahead:
+        return Lag.unknown(lag.reason or "the next entry could not be read")
+    return Lag.known(max(0, now_ms - ahead[0]))
+
+
+def _committed(head: StreamHead, lag: Lag) -> int | None:
+    if head.seen.added is None or lag.value is None or lag.kind is not LagKind.KNOWN:
+        return None
+    return head.seen.added - lag.value
+
+
+def _pending(client: RedisClient, infos: Sequence[GroupInfo]) -> dict[tuple[str, str], list[PendingSeen]]:
+    replies = client.pipeline(
+        [(raw(i.stream), ("XPENDING", raw(i.stream), raw(i.name), "-", "+", PENDING_AT_MOST)) for i in infos]
+    )
+    return {
+        (info.stream, info.name): [to_pending(entry) for entry in reply] if isinstance(reply, list) else []
+        for info, reply in zip(infos, replies, strict=True)
+    }
+
+
+def to_pending(entry: Reply) -> PendingSeen:
+    position, consumer, idle_ms, deliveries = entry
+    return PendingSeen(position.decode(), text(consumer), idle_ms, deliveries)
+
+
+def _consumers(client: RedisClient, infos: Sequence[GroupInfo]) -> dict[tuple[str, str], list[ConsumerSeen]]:
+    replies = client.pipeline(
+        [(raw(i.stream), ("XINFO", "CONSUMERS", raw(i.stream), raw(i.name))) for i in infos]
+    )
+    found: dict[tuple[str, str], list[ConsumerSeen]] = {}
+    for info, reply in zip(infos, replies, strict=True):
+        said = [flat_map(consumer) for consumer in reply] if isinstance(reply, list) else []
+        found[info.stream, info.name] = [
+            ConsumerSeen(text(c["name"]), c["pending"], c["idle"], c.get("inactive")) for c in said
+        ]
+    return found
+
+
+def read_views(
+    client: RedisClient, stream: str, groups: Sequence[str], positions: Sequence[str]
+) -> dict[str, list[GroupView]]:
+    """What each group has done with each entry, exact at this moment."""
+    reply = client.command(raw(stream), "XINFO", "GROUPS", raw(stream))
+    delivered = {text(said["name"]): parse_id(said["last-delivered-id"]) for said in map(flat_map, reply)}
+    asked = [
+        (group, position)
+        for group in groups
+        for position in positions
+        if group in delivered and parse_id(position) <= delivered[group]
+    ]
+    replies = client.pipeline(
+        [
+            (raw(stream), ("XPENDING", raw(stream), raw(group), position, position, 1))
+            for group, position in asked
+        ]
+    )
+    for refused in (r for r in replies if not isinstance(r, list)):
+        raise BrokerRefused(f"XPENDING on {stream} was refused: {refused}")
+    held = {place: bool(reply) for place, reply in zip(asked, replies, strict=True)}
+    return {
+        position: [
+            GroupView(
+                group,
+                "waiting"
+                if (group, position) not in held
+                else ("pending" if held[group, position] else "consumed"),
+            )
+            for group in groups
+            if group in delivered
+        ]
+        for position in positions
+    }

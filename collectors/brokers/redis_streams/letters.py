@@ -1,0 +1,280 @@
+"""Retry, discard and restore: sent before removed, and never sent twice.
+
+Three ways, by what the server allows; `reference` figures and proofs are in ARCHITECTURE.md:
+- both streams in one slot: one script adds, marks and removes;
+- another slot: a script on the origin's node adds and marks, then the letter is removed;
+- no scripts: the journal. The intent holds the origin's last id; what may have been sent is looked for from
+  there by its replay id before it is sent again.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from hashlib import sha1
+from itertools import groupby
+from pathlib import Path
+
+from redis.exceptions import NoScriptError, ResponseError
+
+from collectors.brokers.base import LetterToSend, SendState, Sent
+from collectors.brokers.redis_streams.client import RedisClient, Reply, raw
+from collectors.brokers.redis_streams.reading import ZERO, StreamHead, parse_id, read_heads
+from eventwake.decoding.dead_letters.redis_streams import REPLAY_ID_FIELD
+from eventwake.domain.envelope import Record, pairs, without
+from eventwake.domain.errors import BrokerRefused
+
+MARKS_LIVE_MS = 30 * 24 * 3_600_000  # a month: far longer than an operation is left unfinished
+LETTERS_A_CALL = 100  # a script blocks the server: 100 letters take 1.3 to 4.6 ms
+BYTES_A_CALL = 1_000_000
+LOOK_PAGE = 1_000  # entries a read while looking for an event that may have been sent
+
+log = logging.getLogger(__name__)
+_HERE = Path(__file__).parent
+_ANSWERS = {
+    b"sent": SendState.SENT,
+    b"already": SendState.ALREADY,
+    b"gone": SendState.GONE,
+    b"nostream": SendState.REFUSED,
+    b"error": SendState.REFUSED,
+}
+NO_STREAM = "the stream it came from does not exist; create it or choose another target"
+
+
+class Script:
+    """A Lua script, named by its digest once the server knows it."""
+
+    def __init__(self, path: Path) -> None:
+        self._source = path.read_bytes()
+        self._digest = sha1(self._source, usedforsecurity=False).hexdigest()
+
+    def run(self, client: RedisClient, keys: Sequence[str], arguments: Sequence[bytes]) -> Reply:
+        """Runs it on the first key's node."""
+        where, names = raw(keys[0]), [raw(key) for key in keys]
+        reply: Reply = None
+        for how in (("EVALSHA", self._digest), ("EVAL", self._source)):
+            reply = client.pipeline([(where, (*how, len(names), *names, *arguments))])[0]
+            if not isinstance(reply, NoScriptError):
+                break
+        if isinstance(reply, ResponseError):
+            raise BrokerRefused(f"the server refused: {reply}")
+        return reply
+
+
+_SEND = Script(_HERE / "send.lua")
+_RESTORE = Script(_HERE / "restore.lua")
+
+
+class Letters:
+    """The commands on one source's dead letters."""
+
+    def __init__(self, client: RedisClient, *, scripts: bool) -> None:
+        self._client = client
+        self._scripts = scripts
+        self._marks_tags: dict[int, str] = {}
+
+    def intent(self, origin: str) -> str:
+        """The origin's last id now: whatever is sent from here on lies behind it."""
+        heads, _ = read_heads(self._client, [origin])
+        return heads[origin].seen.last_position if origin in heads else ZERO
+
+    def retry(self, stream: str, letters: Sequence[LetterToSend], marks: str) -> list[Sent]:
+        """Sends letters of `stream` to their origins, in calls that are kind to the server."""
+        outcomes: list[Sent] = []
+        for origin, of_origin in groupby(sorted(letters, key=_by_origin), key=_by_origin):
+            for chunk in _chunks(list(of_origin)):
+                outcomes += self._retry_to(stream, origin, chunk, marks)
+        return outcomes
+
+    def discard(self, stream: str, positions: Sequence[str]) -> set[str]:
+        """Removes letters; those that were there."""
+        key = raw(stream)
+        replies = self._client.pipeline([(key, ("XDEL", key, position)) for position in positions])
+        for refused in (r for r in replies if isinstance(r, ResponseError)):
+            raise BrokerRefused(f"XDEL on {stream} was refused: {refused}")
+        return {position for position, removed in zip(positions, replies, strict=True) if removed}
+
+    def restore(self, stream: str, record: Record, token: str, *, after: str) -> str:
+        """Puts a letter back byte for byte; its new position. `after` is the stream's last id beforehand."""
+        fields = [value or b"" for value in record.fields]
+        if not self._scripts:
+            found = self._look(stream, after, lambda entry: list(entry) == fields)
+            if found:
+                return found
+            return str(self._client.command(raw(stream), "XADD", raw(stream), "*", *fields).decode())
+        marks = self._marks_key(stream, "restored")
+        arguments = [str(MARKS_LIVE_MS).encode(), token.encode(), *fields]
+        answer = _RESTORE.run(self._client, [stream, marks], arguments)
+        if answer[0] == b"toobig":
+            raise BrokerRefused("the letter has more fields than a script can add")
+        return str(answer[1].decode())
+
+    def present(self, stream: str, positions: Sequence[str]) -> set[str]:
+        """Those of the positions that still hold a letter."""
+        key = raw(stream)
+        replies = self._client.pipeline(
+            [(key, ("XRANGE", key, position, position)) for position in positions]
+        )
+        return {position for position, reply in zip(positions, replies, strict=True) if reply}
+
+    def _retry_to(self, stream: str, origin: str, letters: Sequence[LetterToSend], marks: str) -> list[Sent]:
+        if not self._scripts:
+            self._try_removing(stream)
+            return [self._by_journal(stream, origin, letter) for letter in letters]
+        marks_key = self._marks_key(origin, marks)
+        if self._client.same_slot(origin, stream):
+            return self._by_script([origin, marks_key, stream], letters)
+        return self._over_slots(stream, [origin, marks_key], letters)
+
+    def _by_script(self, keys: Sequence[str], letters: Sequence[LetterToSend]) -> list[Sent]:
+        arguments: list[bytes] = [str(MARKS_LIVE_MS).encode(), REPLAY_ID_FIELD]
+        for letter in letters:
+            given = b"copy" if letter.fields is None else b"fields"
+            values = letter.drop if letter.fields is None else [value or b"" for value in letter.fields]
+            arguments += (letter.position.encode(), letter.replay_id.encode(), given)
+            arguments += (str(len(values)).encode(), *(value or b"" for value in values))
+        answers = _SEND.run(self._client, keys, arguments)
+        return [_sent(letter, answer) for letter, answer in zip(letters, answers, strict=True)]
+
+    def _over_slots(self, stream: str, keys: Sequence[str], letters: Sequence[LetterToSend]) -> list[Sent]:
+        """The entries are read first and given to the script; they never change, so nothing can slip in."""
+        self._try_removing(stream)
+        entries = self._entries(stream, [letter.position for letter in letters])
+        marked = self._client.pipeline(
+            [(raw(keys[0]), ("HGET", raw(keys[1]), letter.replay_id)) for letter in letters]
+        )
+        outcomes, to_send = [], []
+        for letter, mark in zip(letters, marked, strict=True):
+            if letter.position in entries:
+                to_send.append(_with_fields(letter, entries[letter.position]))
+            elif isinstance(mark, bytes):
+                outcomes.append(Sent(letter.letter_id, SendState.ALREADY, mark.decode()))
+            else:
+                outcomes.append(Sent(letter.letter_id, SendState.GONE))
+        sent = self._by_script(keys, to_send) if to_send else []
+        arrived = {s.letter_id for s in sent if s.state in (SendState.SENT, SendState.ALREADY)}
+        self._remove_sent(stream, [letter.position for letter in to_send if letter.letter_id in arrived])
+        return outcomes + sent
+
+    def _by_journal(self, stream: str, origin: str, letter: LetterToSend) -> Sent:
+        entry = self._entries(stream, [letter.position]).get(letter.position)
+        if letter.may_be_sent:
+            found = self._find_sent(origin, letter)
+            if found is not None:
+                if found.state is SendState.ALREADY:
+                    self._remove_sent(stream, [letter.position])
+                return found
+        if entry is None:
+            return Sent(letter.letter_id, SendState.GONE)
+        fields = [value or b"" for value in _with_fields(letter, entry).fields or ()]
+        reply = self._client.pipeline(
+            [
+                (
+                    raw(origin),
+                    ("XADD", raw(origin), "NOMKSTREAM", "*", *fields, REPLAY_ID_FIELD, letter.replay_id),
+                )
+            ]
+        )[0]
+        if isinstance(reply, ResponseError) or reply is None:
+            return Sent(letter.letter_id, SendState.REFUSED, detail=str(reply) if reply else NO_STREAM)
+        self._remove_sent(stream, [letter.position])
+        return Sent(letter.letter_id, SendState.SENT, reply.decode())
+
+    def _try_removing(self, stream: str) -> None:
+        """A missing right must show before anything is sent, as the probe in the script does."""
+        self.discard(stream, ["0-1"])
+
+    def _remove_sent(self, stream: str, positions: Sequence[str]) -> None:
+        """After a send, a refusal must not look as if nothing had been sent."""
+        try:
+            self.discard(stream, positions)
+        except BrokerRefused as error:
+            log.warning("sent, but %s could not be removed from %s: %s", ", ".join(positions), stream, error)
+
+    def _find_sent(self, origin: str, letter: LetterToSend) -> Sent | None:
+        """The event that an earlier run of this attempt sent, `unknown` where it cannot be looked for."""
+        wanted = letter.replay_id.encode()
+        found = self._look(origin, letter.intent, lambda fields: _replay_id_in(fields) == wanted)
+        if found:
+            return Sent(letter.letter_id, SendState.ALREADY, found)
+        heads, _ = read_heads(self._client, [origin])
+        if origin not in heads or _trimmed_past(heads[origin], letter.intent):
+            detail = f"{origin} was trimmed past {letter.intent}: whether it was sent cannot be seen any more"
+            return Sent(letter.letter_id, SendState.UNKNOWN, detail=detail)
+        return None
+
+    def _look(self, stream: str, after: str, wanted: Callable[[Sequence[bytes]], bool]) -> str | None:
+        while True:
+            page = self._client.command(
+                raw(stream), "XRANGE", raw(stream), f"({after}", "+", "COUNT", LOOK_PAGE
+            )
+            for entry_id, fields in page:
+                if wanted(fields):
+                    return str(entry_id.decode())
+            if len(page) < LOOK_PAGE:
+                return None
+            after = page[-1][0].decode()
+
+    def _entries(self, stream: str, positions: Sequence[str]) -> dict[str, list[bytes]]:
+        key = raw(stream)
+        replies = self._client.pipeline(
+            [(key, ("XRANGE", key, position, position)) for position in positions]
+        )
+        for refused in (r for r in replies if isinstance(r, ResponseError)):
+            raise BrokerRefused(f"XRANGE on {stream} was refused: {refused}")
+        return {position: reply[0][1] for position, reply in zip(positions, replies, strict=True) if reply}
+
+    def _marks_key(self, beside: str, name: str) -> str:
+        """The key of a set of marks, in the same slot as `beside`."""
+        slot = self._client.slot(beside)
+        if slot is None:
+            return f"eventwake:marks:{name}"
+        if slot not in self._marks_tags:
+            number = 0
+            while self._client.slot(f"{{{number}}}") != slot:
+                number += 1
+            self._marks_tags[slot] = f"{{{number}}}"
+        return f"eventwake:marks:{self._marks_tags[slot]}:{name}"
+
+
+def _with_fields(letter: LetterToSend, entry: Sequence[bytes | None]) -> LetterToSend:
+    if letter.fields is not None:
+        return letter
+    return replace(letter, fields=without(entry, letter.drop))
+
+
+def _trimmed_past(head: StreamHead, position: str) -> bool:
+    if position == ZERO:
+        return head.seen.added is not None and head.seen.added > head.seen.length
+    return head.first is None or head.first > parse_id(position)
+
+
+def _by_origin(letter: LetterToSend) -> str:
+    return letter.origin
+
+
+def _chunks(letters: Sequence[LetterToSend]) -> Iterator[list[LetterToSend]]:
+    """At most `LETTERS_A_CALL` letters and about `BYTES_A_CALL` bytes each."""
+    chunk: list[LetterToSend] = []
+    room = BYTES_A_CALL
+    for letter in letters:
+        if chunk and (len(chunk) == LETTERS_A_CALL or room < letter.size):
+            yield chunk
+            chunk, room = [], BYTES_A_CALL
+        chunk.append(letter)
+        room -= letter.size
+    if chunk:
+        yield chunk
+
+
+def _replay_id_in(fields: Sequence[bytes]) -> bytes | None:
+    return next((value for name, value in pairs(fields) if name == REPLAY_ID_FIELD), None)
+
+
+def _sent(letter: LetterToSend, answer: Sequence[bytes]) -> Sent:
+    word = answer[0]
+    if word == b"toobig":
+        return Sent(letter.letter_id, SendState.REFUSED, detail="it has more fields than a script can add")
+    state = _ANSWERS[word]
+    if state is SendState.REFUSED:
+        return Sent(letter.letter_id, state, detail=NO_STREAM if word == b"nostream" else answer[1].decode())
+    return Sent(letter.letter_id, state, answer[1].decode() if len(answer) > 1 else None)

@@ -1,0 +1,214 @@
+"""Reads new entries of every watched stream into the store: events, and dead letters.
+
+The rows of a read and the cursors that cover them are one transaction of at most `ROWS_A_TRANSACTION` rows,
+so that a kill at any moment neither loses nor doubles an event.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import xxhash
+
+from collectors.brokers.base import Batch, Broker, Cursor, StreamSeen
+from collectors.streams import DEAD_LETTERS, Streams, Watched
+from eventwake.clock import now_ms
+from eventwake.decoding import original
+from eventwake.decoding.envelope import Decoder
+from eventwake.decoding.masking import Masker
+from eventwake.domain.envelope import Envelope, Record, without
+from eventwake.settings import Saga, Source
+from eventwake.store.session import Connection, Store
+from eventwake.store.writes import events, letters, sagas, sources
+from eventwake.store.writes.events import EventRow, Flag
+
+log = logging.getLogger(__name__)
+
+ROWS_A_TRANSACTION = 1_000  # at most 200 ms of the write lock, so that the dashboard never waits long
+LETTERS_A_TRANSACTION = 200  # a letter takes several statements
+BYTES_A_READ = 8_000_000  # of one exchange with the broker
+MEAN_KEEPS = 0.8  # weight of the past in the running mean of an entry's size
+
+
+class _Wanted(NamedTuple):
+    watched: Watched
+    seen: StreamSeen
+    cursor: Cursor
+    at_most: int
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """One stream's batch, decoded and ready to be written."""
+
+    watched: Watched
+    batch: Batch
+    counts: events.Counts
+    rows: list[EventRow] = field(default_factory=list)
+    letters: list[letters.NewLetter] = field(default_factory=list)
+    sagas: dict[int, list[sagas.SagaEvent]] = field(default_factory=dict)
+
+
+class Sampler:
+    """Reads one source."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        source: Source,
+        streams: Streams,
+        declared: Sequence[Saga],
+        segment_rows: int,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._source = source
+        self._streams = streams
+        self._segment_rows = segment_rows
+        self._decoder = Decoder(source.business_keys)
+        self._masker = Masker(source.mask)
+        self._kinds: set[events.Kind] = set()
+        self._sagas = [saga.definition() for saga in declared]
+        self._saga_of_type = {t: i for i, definition in enumerate(self._sagas) for t in definition.types}
+
+    def step(self) -> bool:
+        """Reads every stream once, a bounded batch each; whether any has more waiting."""
+        more = False
+        for wanted in self._reads():
+            prepared = [self._prepare(watched, batch) for watched, batch in self._read(wanted)]
+            for transaction in _transactions(prepared):
+                self._write(transaction)
+            more |= any(p.batch.more for p in prepared)
+        return more
+
+    def _reads(self) -> Iterator[list[_Wanted]]:
+        """The streams with how many entries to ask of each, in exchanges of about `BYTES_A_READ`."""
+        wanted: list[_Wanted] = []
+        room = float(BYTES_A_READ)
+        for watched in list(self._streams.watched.values()):
+            if watched.seen is None or watched.cursor is None:
+                continue
+            most = LETTERS_A_TRANSACTION if watched.kind == DEAD_LETTERS else ROWS_A_TRANSACTION
+            count = max(1, min(most, int(BYTES_A_READ / watched.mean_bytes)))
+            if wanted and room < count * watched.mean_bytes:
+                yield wanted
+                wanted, room = [], float(BYTES_A_READ)
+            wanted.append(_Wanted(watched, watched.seen, watched.cursor, count))
+            room -= count * watched.mean_bytes
+        if wanted:
+            yield wanted
+
+    def _read(self, wanted: Sequence[_Wanted]) -> Iterator[tuple[Watched, Batch]]:
+        asked = []
+        for watched, seen, cursor, at_most in wanted:
+            if watched.kind != DEAD_LETTERS and (watched.unread or 0) > self._source.max_backlog:
+                log.warning("stream %s: too far behind, skipping to its newest event", watched.name)
+                yield watched, self._broker.skip_to_newest(seen, cursor)
+            else:
+                asked.append((seen, cursor, at_most))
+        for batch in self._broker.read(asked):
+            yield self._streams.watched[batch.stream], batch
+
+    def _prepare(self, watched: Watched, batch: Batch) -> _Prepared:
+        prepared = _Prepared(watched, batch, events.Counts(self._kinds))
+        take = self._take_letter if watched.kind == DEAD_LETTERS else self._take_event
+        total = 0
+        for record in batch.records:
+            total += take(prepared, record)
+        if batch.records:
+            mean = total / len(batch.records)
+            watched.mean_bytes = MEAN_KEEPS * watched.mean_bytes + (1 - MEAN_KEEPS) * max(mean, 1)
+        return prepared
+
+    def _take_event(self, prepared: _Prepared, record: Record) -> int:
+        watched, size = prepared.watched, original.size(record)
+        envelope = self._decoder.decode(record)
+        prepared.counts.add(watched.id, record, envelope, size)
+        if (
+            saga := self._saga_of_type.get(envelope.event_type or "")
+        ) is not None and envelope.correlation_id:
+            step = sagas.SagaEvent(
+                envelope.correlation_id, envelope.event_type or "", envelope.key, record.recorded_ms
+            )
+            prepared.sagas.setdefault(saga, []).append(step)
+        if self._is_sampled(envelope, record):
+            flags = Flag.UNDECODABLE if envelope.undecodable else Flag(0)
+            record, masked = self._masker.masked(record)
+            if masked:
+                flags |= Flag.MASKED
+            if size > self._source.payload_cap_bytes:
+                flags |= Flag.CAPPED
+                record = original.capped(record, self._source.payload_cap_bytes)
+            body = original.pack(record)
+            incarnation = prepared.batch.cursor.incarnation
+            prepared.rows.append(
+                events.event_row(
+                    watched.id, watched.name, incarnation, record, envelope, body, int(flags), size
+                )
+            )
+        return size
+
+    def _take_letter(self, prepared: _Prepared, record: Record) -> int:
+        watched, size = prepared.watched, original.size(record)
+        letter = self._broker.read_letter(record, watched.name)
+        envelope = self._decoder.decode(record._replace(fields=without(record.fields, letter.own_fields)))
+        flags = Flag.UNDECODABLE if envelope.undecodable else Flag(0)
+        if self._source.mask_letters:
+            record, masked = self._masker.masked(record)
+            flags |= Flag.MASKED if masked else Flag(0)
+        body = original.pack(record)
+        prepared.letters.append(letters.NewLetter(record, envelope, letter, body, size, int(flags)))
+        return size
+
+    def _is_sampled(self, envelope: Envelope, record: Record) -> bool:
+        """Whole traces are kept or left, by the hash of what joins them."""
+        if self._source.sample_rate >= 1:
+            return True
+        trace = envelope.correlation_id or envelope.event_id or record.position
+        return xxhash.xxh32_intdigest(trace.encode()) < self._source.sample_rate * 2**32
+
+    def _write(self, prepared: Sequence[_Prepared]) -> None:
+        changed = [p for p in prepared if p.batch.cursor != p.watched.cursor or p.batch.gap]
+        if changed:
+            at_ms = now_ms()
+            with self._store.write() as tx:
+                for p in changed:
+                    self._write_one(tx, p, at_ms)
+                events.roll_up(tx, [p.counts for p in changed])
+                for i, definition in enumerate(self._sagas):
+                    seen = [event for p in changed for event in p.sagas.get(i, ())]
+                    if seen:
+                        sagas.follow(tx, definition, seen)
+        for p in prepared:  # only what is committed counts as read
+            p.watched.cursor = p.batch.cursor
+            p.watched.unread = p.batch.unread
+
+    def _write_one(self, tx: Connection, prepared: _Prepared, at_ms: int) -> None:
+        stream_id, batch = prepared.watched.id, prepared.batch
+        cursor, gap = batch.cursor, batch.gap
+        events.append(tx, prepared.rows, self._segment_rows, at_ms)
+        events.learn_links(tx, stream_id, prepared.rows, at_ms)
+        letters.add(tx, self._source.name, stream_id, cursor.incarnation, prepared.letters, at_ms)
+        sources.save_cursor(
+            tx, stream_id, cursor.partition, cursor.incarnation, cursor.position, cursor.read_count, at_ms
+        )
+        if gap:
+            places = (gap.after_position, gap.before_position)
+            sources.add_gap(tx, stream_id, cursor.incarnation, places, gap.missed, gap.reason, at_ms)
+            log.warning("stream %s: %s events %s", prepared.watched.name, gap.missed or "some", gap.reason)
+
+
+def _transactions(prepared: Sequence[_Prepared]) -> Iterator[list[_Prepared]]:
+    """The batches in groups of at most `ROWS_A_TRANSACTION` records; one batch is never more."""
+    group: list[_Prepared] = []
+    records = 0
+    for p in prepared:
+        if group and records + len(p.batch.records) > ROWS_A_TRANSACTION:
+            yield group
+            group, records = [], 0
+        group.append(p)
+        records += len(p.batch.records)
+    if group:
+        yield group

@@ -1,0 +1,206 @@
+"""How far a command has come with each of its letters.
+
+Written by the operator, the collectors' worker for commands, before and after it touches the broker.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from eventwake.domain.dead_letter import LetterState
+from eventwake.domain.operation import ENDED, FINISHED, Actor, CommandKind, CommandState, ItemState
+from eventwake.store import schema
+from eventwake.store.writes.letters import IDS_A_STATEMENT, transition
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    id: int
+    kind: CommandKind
+    source: str
+    state: CommandState
+    actor: Actor
+    reason: str
+    parameters: Mapping[str, Any]
+    items: int
+    created_ms: int
+
+
+def unfinished(connection: Connection, source: str) -> list[Command]:
+    """The source's commands that are not finished, oldest first."""
+    table = schema.command
+    rows = connection.execute(
+        sa.select(table)
+        .where(table.c.source == source, table.c.state.not_in([state.value for state in FINISHED]))
+        .order_by(table.c.id)
+    )
+    return [command_of(row) for row in rows]
+
+
+def command_of(row: Any) -> Command:
+    return Command(
+        row.id,
+        CommandKind(row.kind),
+        row.source,
+        CommandState(row.state),
+        Actor(row.actor, row.origin),
+        row.reason,
+        json.loads(row.parameters),
+        row.items,
+        row.created_ms,
+    )
+
+
+def begin(tx: Connection, command_id: int, now_ms: int) -> None:
+    table = schema.command
+    tx.execute(
+        sa.update(table)
+        .where(table.c.id == command_id, table.c.state == CommandState.PLANNED.value)
+        .values(state=CommandState.RUNNING.value, started_ms=now_ms)
+    )
+
+
+def next_items(connection: Connection, command_id: int, states: Sequence[ItemState], limit: int) -> list[Any]:
+    """Items in those states with their letters' columns, in the letters' order."""
+    item, letter, stream = schema.command_item, schema.letter, schema.stream
+    return list(
+        connection.execute(
+            sa.select(
+                item.c.letter_id, item.c.attempt, item.c.state, item.c.replay_id, item.c.intent,
+                item.c.identity, item.c.sent_position, item.c.changed_ms,
+                letter.c.position, letter.c.incarnation, letter.c.stream_id, item.c.target,
+                letter.c.own_fields, letter.c.size, letter.c.body, letter.c.checksum, letter.c.group_name,
+                stream.c.name.label("stream"), stream.c.incarnation.label("stream_incarnation"),
+            )
+            .join(letter, letter.c.id == item.c.letter_id)
+            .join(stream, stream.c.id == letter.c.stream_id)
+            .where(item.c.command_id == command_id, item.c.state.in_([state.value for state in states]))
+            .order_by(item.c.letter_id)
+            .limit(limit)
+        )
+    )  # fmt: skip
+
+
+def intend(tx: Connection, command_id: int, intents: Mapping[int, str], now_ms: int) -> None:
+    """Writes, before the broker is touched, that these letters may be sent from now on."""
+    item = schema.command_item
+    if intents:
+        tx.execute(
+            sa.update(item)
+            .where(item.c.command_id == command_id, item.c.letter_id == sa.bindparam("letter"))
+            .values(state=ItemState.INTENDED.value, intent=sa.bindparam("intended"), changed_ms=now_ms),
+            [{"letter": letter_id, "intended": intent} for letter_id, intent in intents.items()],
+        )
+
+
+def sent_items(
+    tx: Connection,
+    command_id: int,
+    positions: Mapping[int, str | None],
+    identity: str,
+    now_ms: int,
+    detail: str = "",
+) -> None:
+    """The broker took these letters; `identity` names the server that did."""
+    item = schema.command_item
+    if positions:
+        tx.execute(
+            sa.update(item)
+            .where(item.c.command_id == command_id, item.c.letter_id == sa.bindparam("letter"))
+            .values(
+                state=ItemState.SENT.value,
+                sent_position=sa.bindparam("at_position"),
+                identity=identity,
+                sent_ms=now_ms,
+                changed_ms=now_ms,
+                detail=detail,
+            ),
+            [{"letter": letter_id, "at_position": position} for letter_id, position in positions.items()],
+        )
+
+
+def finish_items(
+    tx: Connection, command_id: int, ends: Mapping[int, tuple[ItemState, str]], now_ms: int
+) -> None:
+    """The last state of these items, each with what is to be said of it."""
+    item = schema.command_item
+    if ends:
+        tx.execute(
+            sa.update(item)
+            .where(item.c.command_id == command_id, item.c.letter_id == sa.bindparam("letter"))
+            .values(state=sa.bindparam("ended"), detail=sa.bindparam("said"), changed_ms=now_ms),
+            [
+                {"letter": letter_id, "ended": state.value, "said": detail}
+                for letter_id, (state, detail) in ends.items()
+            ],
+        )
+
+
+def release(tx: Connection, command_id: int, letter_ids: Sequence[int], now_ms: int, detail: str) -> None:
+    """Gives letters back as they were before the operation claimed them."""
+    item = schema.command_item
+    for start in range(0, len(letter_ids), IDS_A_STATEMENT):
+        taken = tx.execute(
+            sa.select(item.c.taken_from, item.c.letter_id).where(
+                item.c.command_id == command_id,
+                item.c.letter_id.in_(letter_ids[start : start + IDS_A_STATEMENT]),
+            )
+        ).all()
+        for state in {row.taken_from for row in taken}:
+            ids = [row.letter_id for row in taken if row.taken_from == state]
+            transition(
+                tx, ids, LetterState(state), now_ms,
+                come_from={LetterState.CLAIMED}, detail=detail, command_id=command_id,
+            )  # fmt: skip
+
+
+def finish_if_ended(tx: Connection, command_id: int, now_ms: int) -> bool:
+    """Closes the operation once every item has ended; whether it has."""
+    item, table = schema.command_item, schema.command
+    counts: dict[str, int] = dict(
+        tx.execute(
+            sa.select(item.c.state, sa.func.count())
+            .where(item.c.command_id == command_id)
+            .group_by(item.c.state)
+        )
+        .tuples()
+        .all()
+    )
+    if any(ItemState(state) not in ENDED for state in counts):
+        return False
+    cancelled = tx.scalar(
+        sa.select(sa.func.count()).where(item.c.command_id == command_id, item.c.detail == "cancelled")
+    )
+    nothing_done = ItemState.DONE.value not in counts
+    state = CommandState.DONE
+    if nothing_done:
+        state = CommandState.CANCELLED if cancelled else CommandState.FAILED
+    tx.execute(
+        sa.update(table)
+        .where(table.c.id == command_id)
+        .values(state=state.value, finished_ms=now_ms, detail=_summary(counts))
+    )
+    return True
+
+
+def give_back(tx: Connection, command_id: int, reason: str, now_ms: int) -> int:
+    """Ends the items that the operation has not begun with and frees their letters; how many."""
+    item = schema.command_item.c
+    waiting = list(
+        tx.scalars(
+            sa.select(item.letter_id).where(
+                item.command_id == command_id, item.state == ItemState.CLAIMED.value
+            )
+        )
+    )
+    finish_items(tx, command_id, dict.fromkeys(waiting, (ItemState.REFUSED, reason)), now_ms)
+    release(tx, command_id, waiting, now_ms, reason)
+    return len(waiting)
+
+
+def _summary(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{number:,} {state.replace('_', ' ')}" for state, number in sorted(counts.items()))
