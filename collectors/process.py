@@ -2,9 +2,9 @@
 
 import gc
 import logging
+import os
 import random
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -42,7 +42,7 @@ class Stop:
         return self
 
     def _await_parent(self) -> None:
-        while sys.stdin.buffer.read(1024):
+        while os.read(0, 1024):  # unbuffered: a thread that holds the buffer's lock would break the exit
             pass
         self.set()
 
@@ -59,6 +59,7 @@ def set_up_logging(name: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine(f"%(asctime)s %(levelname)-7s {name}: %(message)s", "%H:%M:%S"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
 def settle_memory() -> None:

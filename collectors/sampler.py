@@ -46,8 +46,8 @@ class _Prepared:
     batch: Batch
     counts: events.Counts
     rows: list[EventRow] = field(default_factory=list)
-    letters: list[letters.NewLetter] = field(default_factory=list)
-    sagas: dict[int, list[sagas.SagaEvent]] = field(default_factory=dict)
+    new_letters: list[letters.NewLetter] = field(default_factory=list)
+    saga_events: dict[int, list[sagas.SagaEvent]] = field(default_factory=dict)
 
 
 class Sampler:
@@ -132,7 +132,7 @@ class Sampler:
             step = sagas.SagaEvent(
                 envelope.correlation_id, envelope.event_type or "", envelope.key, record.recorded_ms
             )
-            prepared.sagas.setdefault(saga, []).append(step)
+            prepared.saga_events.setdefault(saga, []).append(step)
         if self._is_sampled(envelope, record):
             flags = Flag.UNDECODABLE if envelope.undecodable else Flag(0)
             record, masked = self._masker.masked(record)
@@ -159,7 +159,7 @@ class Sampler:
             record, masked = self._masker.masked(record)
             flags |= Flag.MASKED if masked else Flag(0)
         body = original.pack(record)
-        prepared.letters.append(letters.NewLetter(record, envelope, letter, body, size, int(flags)))
+        prepared.new_letters.append(letters.NewLetter(record, envelope, letter, body, size, int(flags)))
         return size
 
     def _is_sampled(self, envelope: Envelope, record: Record) -> bool:
@@ -178,7 +178,7 @@ class Sampler:
                     self._write_one(tx, p, at_ms)
                 events.roll_up(tx, [p.counts for p in changed])
                 for i, definition in enumerate(self._sagas):
-                    seen = [event for p in changed for event in p.sagas.get(i, ())]
+                    seen = [event for p in changed for event in p.saga_events.get(i, ())]
                     if seen:
                         sagas.follow(tx, definition, seen)
         for p in prepared:  # only what is committed counts as read
@@ -190,7 +190,7 @@ class Sampler:
         cursor, gap = batch.cursor, batch.gap
         events.append(tx, prepared.rows, self._segment_rows, at_ms)
         events.learn_links(tx, stream_id, prepared.rows, at_ms)
-        letters.add(tx, self._source.name, stream_id, cursor.incarnation, prepared.letters, at_ms)
+        letters.add(tx, self._source.name, stream_id, cursor.incarnation, prepared.new_letters, at_ms)
         sources.save_cursor(
             tx, stream_id, cursor.partition, cursor.incarnation, cursor.position, cursor.read_count, at_ms
         )

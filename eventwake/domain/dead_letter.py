@@ -122,14 +122,17 @@ def normalise(message: str) -> str:
 
 
 def own_frame(stack_trace: str | None) -> str | None:
-    """The innermost frame that is not a library's, without its line number; None where none is read."""
+    """The innermost frame that is not a library's; None where none is read.
+
+    Line numbers and the folders that differ from machine to machine are left away.
+    """
     if not stack_trace:
         return None
     text = stack_trace[: 16 * MESSAGE_READ_AT_MOST]
     python = [f"{m['file']}:{m['name'].strip()}" for m in _PYTHON_FRAME.finditer(text)]
     if python:  # Python prints the innermost frame last
         own = [frame for frame in python if not any(part in frame for part in _LIBRARY)]
-        return (own or python)[-1]
+        return "/".join((own or python)[-1].split("/")[-2:])
     java = [m["name"] for m in _JAVA_FRAME.finditer(text)]
     own = [frame for frame in java if not frame.startswith(_LIBRARY)]
     return next(iter(own or java), None)

@@ -101,6 +101,8 @@ def _letters(tx: Connection, letter_ids: Sequence[int]) -> dict[int, Any]:
 
 
 def _why_none(left_out: Mapping[int, str]) -> str:
+    if not left_out:
+        return "Nothing was done: no letter was chosen"
     reasons = sorted(set(left_out.values()))
     if len(left_out) == 1:
         return f"Nothing was done: the letter cannot be had, {reasons[0]}"

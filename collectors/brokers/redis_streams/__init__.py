@@ -76,8 +76,8 @@ class RedisStreams(Broker):
         return reading.skip_to_newest(seen, cursor)
 
     def groups(self, streams: Sequence[str]) -> list[GroupSeen]:
-        heads = [self._heads[name] for name in streams if name in self._heads]
-        return groups.read_groups(self._client, heads, self._server_ms())
+        with_groups = [name for name in streams if name in self._heads and self._heads[name].groups]
+        return groups.read_groups(self._client, with_groups, self._server_ms())
 
     def views(
         self, stream: str, group_names: Sequence[str], positions: Sequence[str]

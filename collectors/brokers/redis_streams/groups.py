@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from collectors.brokers.base import ConsumerSeen, GroupSeen, GroupView, PendingSeen
 from collectors.brokers.redis_streams.client import RedisClient, Reply, flat_map, raw, text
-from collectors.brokers.redis_streams.reading import StreamHead, parse_id
+from collectors.brokers.redis_streams.reading import StreamHead, parse_head, parse_id
 from eventwake.domain.errors import BrokerRefused
 from eventwake.domain.lag import Lag, LagKind
 
@@ -57,10 +57,9 @@ def skipped_by(head: StreamHead, info: GroupInfo) -> int | None:
     return max(0, seen.added - seen.length - info.entries_read)
 
 
-def read_groups(client: RedisClient, heads: Sequence[StreamHead], now_ms: int) -> list[GroupSeen]:
-    """Every group of the streams, in four exchanges whatever their number."""
-    infos = list(_infos(client, [head for head in heads if head.groups]))
-    by_name = {head.seen.name: head for head in heads}
+def read_groups(client: RedisClient, streams: Sequence[str], now_ms: int) -> list[GroupSeen]:
+    """Every group of the streams, in few exchanges whatever their number."""
+    infos, by_name = _infos_and_heads(client, streams)
     lags = [counted_lag(by_name[info.stream], parse_id(info.delivered), info.entries_read) for info in infos]
     ahead = _entries_ahead(client, infos, lags)
     pending = _pending(client, [info for info in infos if info.pending])
@@ -92,22 +91,29 @@ def read_groups(client: RedisClient, heads: Sequence[StreamHead], now_ms: int) -
     return groups
 
 
-def _infos(client: RedisClient, heads: Sequence[StreamHead]) -> list[GroupInfo]:
-    replies = client.pipeline([(raw(h.seen.name), ("XINFO", "GROUPS", raw(h.seen.name))) for h in heads])
-    infos = []
-    for head, reply in zip(heads, replies, strict=True):
-        for group in reply if isinstance(reply, list) else ():
-            said = flat_map(group)
-            infos.append(
-                GroupInfo(
-                    head.seen.name,
-                    text(said["name"]),
-                    said["pending"],
-                    said["last-delivered-id"].decode(),
-                    said.get("entries-read"),
-                )
-            )
-    return infos
+def _infos_and_heads(
+    client: RedisClient, streams: Sequence[str]
+) -> tuple[list[GroupInfo], dict[str, StreamHead]]:
+    """The groups, then their streams: a lag can be a little too high, but never below what it is."""
+    commands = [(raw(name), ("XINFO", what, raw(name))) for name in streams for what in ("GROUPS", "STREAM")]
+    replies = client.pipeline(commands)
+    infos, heads = [], {}
+    for name, groups, stream in zip(streams, replies[::2], replies[1::2], strict=True):
+        if not isinstance(groups, list) or not isinstance(stream, list):
+            continue  # refused, or gone since it was looked at
+        heads[name] = parse_head(name, stream)
+        infos += [_info(name, flat_map(group)) for group in groups]
+    return infos, heads
+
+
+def _info(stream: str, said: dict[str, Reply]) -> GroupInfo:
+    return GroupInfo(
+        stream,
+        text(said["name"]),
+        said["pending"],
+        said["last-delivered-id"].decode(),
+        said.get("entries-read"),
+    )
 
 
 def _entries_ahead(
