@@ -14,7 +14,7 @@ from eventwake.clock import now_ms
 from eventwake.domain.dead_letter import LetterState
 from eventwake.domain.errors import BrokerRefused
 from eventwake.settings import Source
-from eventwake.store.reads import letters as reads
+from eventwake.store.reads import followed as reads
 from eventwake.store.session import Store
 from eventwake.store.writes import letters as writes
 

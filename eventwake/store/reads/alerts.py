@@ -103,3 +103,45 @@ def _outages(connection: Connection, _kind: AlertKind, now_ms: int) -> Iterator[
     ):
         seconds = (now_ms - row.since_ms) / 1000 if row.state in ("down", "refused") else 0.0
         yield Subject(row.name, row.name, row.name, seconds)
+
+
+class AlertRow(NamedTuple):
+    id: int
+    rule: str
+    kind: str
+    subject: str
+    source: str
+    matched: str
+    state: str
+    since_ms: int
+    fired_ms: int | None
+    resolved_ms: int | None
+    value: float | None
+    above: float
+    evaluated_ms: int
+    acknowledged_by: str | None
+    acknowledged_ms: int | None
+    note: str
+
+
+def unresolved(connection: Connection) -> list[AlertRow]:
+    """Firing alerts, then pending ones, the longest first."""
+    table = schema.alert.c
+    rows = connection.execute(
+        sa.select(*(table[name] for name in AlertRow._fields))
+        .where(table.resolved_ms.is_(None))
+        .order_by(table.state, table.since_ms)
+    )
+    return [AlertRow(*row) for row in rows]
+
+
+def past(connection: Connection, limit: int, since_ms: int = 0) -> list[AlertRow]:
+    """Alerts that are over, the newest first."""
+    table = schema.alert.c
+    rows = connection.execute(
+        sa.select(*(table[name] for name in AlertRow._fields))
+        .where(table.resolved_ms >= since_ms)
+        .order_by(table.resolved_ms.desc())
+        .limit(limit)
+    )
+    return [AlertRow(*row) for row in rows]

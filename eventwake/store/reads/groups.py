@@ -1,7 +1,7 @@
-"""Consumer groups and their history."""
+"""Consumer groups: their newest state, members and history."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -9,11 +9,169 @@ from sqlalchemy.engine import Connection
 from eventwake.store import schema
 
 
-def samples_since(connection: Connection, group_id: int, since_ms: int) -> Sequence[Any]:
+class GroupRow(NamedTuple):
+    """A group on one stream as it was last seen."""
+
+    id: int
+    source: str
+    stream_id: int
+    stream: str
+    name: str
+    status: str
+    rule: str
+    position: str | None
+    committed: int | None
+    end: int | None
+    lag_kind: str
+    lag: int | None
+    lag_reason: str
+    time_lag_kind: str
+    time_lag_ms: int | None
+    time_lag_reason: str
+    pending: int | None
+    oldest_pending: str | None
+    oldest_pending_idle_ms: int | None
+    most_deliveries: int | None
+    consumers: int | None
+    moved_ms: int | None
+    drain_per_s: float | None
+    arrival_per_s: float | None
+    skipped: int | None
+    sampled_ms: int
+    gone_ms: int | None
+
+
+class ConsumerRow(NamedTuple):
+    name: str
+    pending: int
+    idle_ms: int
+    inactive_ms: int | None
+    sampled_ms: int
+
+
+class PendingRow(NamedTuple):
+    position: str
+    consumer: str
+    idle_ms: int
+    deliveries: int
+    sampled_ms: int
+
+
+class SampleRow(NamedTuple):
+    at_ms: int
+    position: str | None
+    committed: int | None
+    end: int | None
+    lag_kind: str
+    lag: int | None
+    time_lag_ms: int | None
+    pending: int | None
+    oldest_pending: str | None
+
+
+class RollupRow(NamedTuple):
+    bucket_ms: int
+    samples: int
+    unknown: int
+    lag_last: int | None
+    lag_max: int | None
+    time_lag_max_ms: int | None
+    pending_max: int | None
+
+
+def all_groups(connection: Connection, group_ids: Sequence[int] | None = None) -> list[GroupRow]:
+    """Groups of watched sources that are not gone, or just these, gone or not."""
+    group, stream, source = schema.consumer_group.c, schema.stream.c, schema.source.c
+    named = {"source": stream.source, "stream": stream.name}
+    columns = [named[name] if name in named else group[name] for name in GroupRow._fields]
+    query = (
+        sa.select(*columns)
+        .select_from(schema.consumer_group)
+        .join(schema.stream, stream.id == group.stream_id)
+        .join(schema.source, source.name == stream.source)
+        .order_by(stream.source, stream.name, group.name)
+    )
+    if group_ids is None:
+        query = query.where(group.gone_ms.is_(None), source.state != "removed")
+    else:
+        query = query.where(group.id.in_(group_ids))
+    return [GroupRow(*row) for row in connection.execute(query)]
+
+
+def members(connection: Connection, group_id: int) -> tuple[list[ConsumerRow], list[PendingRow]]:
+    """The group's consumers, and its oldest pending entries."""
+    consumer, entry = schema.consumer.c, schema.pending_entry.c
+    consumers = connection.execute(
+        sa.select(*(consumer[name] for name in ConsumerRow._fields))
+        .where(consumer.group_id == group_id)
+        .order_by(consumer.name)
+    )
+    entries = connection.execute(
+        sa.select(*(entry[name] for name in PendingRow._fields))
+        .where(entry.group_id == group_id)
+        .order_by(entry.idle_ms.desc(), entry.position)
+    )
+    return [ConsumerRow(*row) for row in consumers], [PendingRow(*row) for row in entries]
+
+
+def samples_since(
+    connection: Connection,
+    group_id: int,
+    since_ms: int,
+    until_ms: int | None = None,
+    limit: int | None = None,
+) -> list[SampleRow]:
     """The group's samples from then on, oldest first."""
-    table = schema.group_sample
-    return connection.execute(
-        sa.select(table)
-        .where(table.c.group_id == group_id, table.c.at_ms >= since_ms)
-        .order_by(table.c.at_ms)
+    table = schema.group_sample.c
+    query = (
+        sa.select(*(table[name] for name in SampleRow._fields))
+        .where(table.group_id == group_id, table.at_ms >= since_ms)
+        .order_by(table.at_ms)
+    )
+    if until_ms is not None:
+        query = query.where(table.at_ms < until_ms)
+    return [SampleRow(*row) for row in connection.execute(query.limit(limit))]
+
+
+def sample_before(connection: Connection, group_id: int, at_ms: int) -> SampleRow | None:
+    """The last sample taken before then."""
+    table = schema.group_sample.c
+    row = connection.execute(
+        sa.select(*(table[name] for name in SampleRow._fields))
+        .where(table.group_id == group_id, table.at_ms < at_ms)
+        .order_by(table.at_ms.desc())
+        .limit(1)
+    ).first()
+    return SampleRow(*row) if row else None
+
+
+def rollups(connection: Connection, group_id: int, since_ms: int, until_ms: int) -> list[RollupRow]:
+    """Ten-minute history of a group, oldest first."""
+    table = schema.group_rollup.c
+    rows = connection.execute(
+        sa.select(*(table[name] for name in RollupRow._fields))
+        .where(table.group_id == group_id, table.bucket_ms >= since_ms, table.bucket_ms < until_ms)
+        .order_by(table.bucket_ms)
+    )
+    return [RollupRow(*row) for row in rows]
+
+
+def trends(connection: Connection, since_ms: int, step_ms: int) -> dict[int, list[int | None]]:
+    """group id -> the greatest lag in each step since then, oldest first; None where none was known."""
+    table = schema.group_sample.c
+    bucket = table.at_ms // step_ms
+    rows: Sequence[Any] = connection.execute(
+        sa.select(table.group_id, bucket.label("bucket"), sa.func.max(table.lag))
+        .where(
+            table.group_id.in_(
+                sa.select(schema.consumer_group.c.id).where(schema.consumer_group.c.gone_ms.is_(None))
+            ),
+            table.at_ms >= since_ms,
+        )
+        .group_by(table.group_id, "bucket")
+        .order_by(table.group_id, "bucket")
     ).all()
+    found: dict[int, list[int | None]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(row[2])
+    return found

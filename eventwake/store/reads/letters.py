@@ -1,126 +1,354 @@
-"""Dead letters, for the pages and for the collectors that follow them."""
+"""Dead letters for the pages: filtered, paged by keyset, grouped by fingerprint, with their history."""
 
-from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from eventwake.domain.dead_letter import LetterState
-from eventwake.domain.operation import CommandKind
-from eventwake.store import schema, segments
+from eventwake.store import schema
+from eventwake.store.segments import hash64
 
-FOLLOWED = (LetterState.SENT.value, LetterState.SETTLED.value)
-SEGMENTS_FOR_EFFECTS = 2
-
-
-def sent_letters(connection: Connection, source: str, limit: int) -> Sequence[Any]:
-    """Letters whose newest attempt was sent and not yet seen consumed, longest unseen first.
-
-    Columns: letter_id, attempt, target, sent_position, group_name.
-    """
-    letter, item, command = schema.letter, schema.command_item, schema.command
-    return connection.execute(
-        sa.select(item.c.letter_id, item.c.attempt, item.c.target, item.c.sent_position, letter.c.group_name)
-        .join(item, (item.c.letter_id == letter.c.id) & (item.c.attempt == letter.c.attempt))
-        .join(command, command.c.id == item.c.command_id)
-        .where(
-            letter.c.state.in_(FOLLOWED),
-            letter.c.source == source,
-            command.c.kind == CommandKind.RETRY.value,
-            item.c.sent_position.is_not(None),
-        )
-        .order_by(letter.c.changed_ms)
-        .limit(limit)
-    ).all()
+COUNT_AT_MOST = 10_000  # an exact count of millions takes longer than a page may
 
 
-def groups_of_streams(connection: Connection, source: str) -> dict[str, list[str]]:
-    """Stream name -> names of its groups that are not gone."""
-    group, stream = schema.consumer_group, schema.stream
-    rows = connection.execute(
-        sa.select(stream.c.name, group.c.name.label("group_name"))
-        .join(group, group.c.stream_id == stream.c.id)
-        .where(stream.c.source == source, group.c.gone_ms.is_(None))
-        .order_by(group.c.name)
-    )
-    names: dict[str, list[str]] = defaultdict(list)
-    for row in rows:
-        names[row.name].append(row.group_name)
-    return names
+class LetterRow(NamedTuple):
+    """One letter as a list shows it."""
+
+    id: int
+    version: int
+    source: str
+    stream: str
+    position: str
+    state: str
+    attempt: int
+    origin_stream: str | None
+    group_name: str | None
+    fingerprint: str
+    error_class: str
+    error_message: str
+    event_type: str | None
+    event_id: str | None
+    key: str | None
+    correlation_id: str | None
+    attempts: int | None
+    failed_ms: int
+    size: int
+    changed_ms: int
 
 
-def effects_of_sent(connection: Connection, source: str, since_ms: int, limit: int) -> dict[int, str]:
-    """letter id -> an event that its retried event caused, for letters sent or consumed since then."""
-    letter, item = schema.letter, schema.command_item
-    states = (*FOLLOWED, LetterState.CONSUMED.value)
-    rows = connection.execute(
-        sa.select(letter.c.id, letter.c.event_id, letter.c.correlation_hash, item.c.sent_ms)
-        .join(item, (item.c.letter_id == letter.c.id) & (item.c.attempt == letter.c.attempt))
-        .where(
-            letter.c.state.in_(states),
-            letter.c.source == source,
-            letter.c.changed_ms >= since_ms,
-            letter.c.correlation_hash.is_not(None),
-            letter.c.event_id.is_not(None),
-            item.c.sent_position.is_not(None),
-        )
-        .order_by(letter.c.changed_ms.desc())
-        .limit(limit)
-    ).all()
-    found = {}
-    newest = segments.all_newest_first(connection)[:SEGMENTS_FOR_EFFECTS]
-    for row in rows:
-        for segment in newest:
-            events = segment.table.c
-            effect = connection.execute(
-                sa.select(events.event_type, events.event_id)
-                .where(
-                    events.correlation_hash == row.correlation_hash,
-                    events.causation_id == row.event_id,
-                    events.recorded_ms >= row.sent_ms,
-                )
-                .limit(1)
-            ).first()
-            if effect:
-                found[row.id] = f"{effect.event_type} {effect.event_id or ''}".strip()
-                break
-    return found
+class LetterDetails(NamedTuple):
+    """The rest of one letter."""
+
+    rule: str
+    how: str
+    origin_position: str | None
+    first_failed_ms: int | None
+    stack_trace: str | None
+    own_fields: str
+    body: bytes
+    checksum: int
+    flags: int
+    found_ms: int
+    command_id: int | None
+    came_from: str | None
 
 
-def open_in_stream(connection: Connection, stream_id: int) -> int:
-    """How many letters of a dead-letter stream are open."""
-    count = schema.letter_count.c
-    total = connection.scalar(
-        sa.select(sa.func.sum(count.letters)).where(
-            count.stream_id == stream_id, count.state == LetterState.OPEN.value
-        )
-    )
-    return int(total or 0)
+class GroupRow(NamedTuple):
+    """Letters of one fingerprint, as far as they match the filter."""
+
+    fingerprint: str
+    error_class: str
+    frame: str | None
+    message: str
+    letters: int
+    first_ms: int
+    last_ms: int
 
 
-def open_after(connection: Connection, stream_id: int, after_id: int, limit: int) -> Sequence[Any]:
-    """Open letters of a stream with greater ids: id, position, incarnation."""
+class HistoryRow(NamedTuple):
+    at_ms: int
+    state: str
+    command_id: int | None
+    detail: str
+
+
+class OutcomeRow(NamedTuple):
+    attempt: int
+    group_name: str
+    state: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class LetterFilter:
+    """Which letters; None leaves a side open. `text` is an event id, correlation id or business key."""
+
+    states: tuple[str, ...] = (LetterState.OPEN.value,)
+    source: str | None = None
+    stream: str | None = None
+    fingerprint: str | None = None
+    group_name: str | None = None
+    event_type: str | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    text: str | None = None
+
+
+class Page(NamedTuple):
+    """Letters, newest failure first; `older` continues from here, None at the end."""
+
+    letters: list[LetterRow]
+    older: str | None
+
+
+def page(connection: Connection, wanted: LetterFilter, limit: int, older: str | None = None) -> Page:
     letter = schema.letter.c
-    return connection.execute(
-        sa.select(letter.id, letter.position, letter.incarnation)
-        .where(letter.stream_id == stream_id, letter.state == LetterState.OPEN.value, letter.id > after_id)
+    query = _select(LetterRow).where(*_conditions(wanted))
+    failed, _, row_id = (older or "").partition(".")
+    if failed.isdecimal() and row_id.isdecimal() and len(failed + row_id) < 36:
+        same = sa.and_(letter.failed_ms == int(failed), letter.id < int(row_id))
+        query = query.where(letter.failed_ms <= int(failed), sa.or_(letter.failed_ms < int(failed), same))
+    query = query.order_by(letter.failed_ms.desc(), letter.id.desc()).limit(limit + 1)
+    rows = [LetterRow(*row) for row in connection.execute(query)]
+    more = len(rows) > limit
+    return Page(rows[:limit], f"{rows[limit - 1].failed_ms}.{rows[limit - 1].id}" if more else None)
+
+
+def count(connection: Connection, wanted: LetterFilter, at_most: int = COUNT_AT_MOST) -> int:
+    """How many letters match; `at_most` + 1 stands for more than that."""
+    matching = sa.select(schema.letter.c.id).select_from(_joined()).where(*_conditions(wanted))
+    return (
+        connection.scalar(sa.select(sa.func.count()).select_from(matching.limit(at_most + 1).subquery())) or 0
+    )
+
+
+def matching(connection: Connection, wanted: LetterFilter, up_to_id: int) -> list[tuple[int, int]]:
+    """(id, version) of every letter that matches, none newer to us than `up_to_id`."""
+    letter = schema.letter.c
+    rows = connection.execute(
+        sa.select(letter.id, letter.version)
+        .select_from(_joined())
+        .where(*_conditions(wanted), letter.id <= up_to_id)
+        .order_by(letter.id)
+    )
+    return [(row.id, row.version) for row in rows]
+
+
+def newest_id(connection: Connection) -> int:
+    """The id of the letter that was taken in last; 0 where there is none."""
+    return connection.scalar(sa.select(sa.func.max(schema.letter.c.id))) or 0
+
+
+def one(connection: Connection, letter_id: int) -> tuple[LetterRow, LetterDetails] | None:
+    """One letter whole; None where there is no such letter (any more)."""
+    if not 0 < letter_id < 2**63:
+        return None
+    letter = schema.letter.c
+    row = connection.execute(_select(LetterRow).where(letter.id == letter_id)).first()
+    details = connection.execute(
+        sa.select(*(letter[name] for name in LetterDetails._fields)).where(letter.id == letter_id)
+    ).first()
+    return (LetterRow(*row), LetterDetails(*details)) if row and details else None
+
+
+def rows_of(connection: Connection, letter_ids: Sequence[int]) -> list[LetterRow]:
+    """Those letters as they are now, in the order of their failure, newest first."""
+    letter = schema.letter.c
+    query = _select(LetterRow).where(letter.id.in_(letter_ids))
+    return [
+        LetterRow(*row)
+        for row in connection.execute(query.order_by(letter.failed_ms.desc(), letter.id.desc()))
+    ]
+
+
+def groups(connection: Connection, wanted: LetterFilter, limit: int) -> list[GroupRow]:
+    """Fingerprints with the most matching letters, out of the counts where the filter allows it."""
+    if _only_counted(wanted):
+        rows = _groups_from_counts(connection, wanted, limit)
+    else:
+        letter = schema.letter.c
+        matching = (
+            sa.select(letter.fingerprint, letter.failed_ms).select_from(_joined()).where(*_conditions(wanted))
+        ).subquery()
+        letters = sa.func.count().label("letters")
+        rows = connection.execute(
+            sa.select(
+                matching.c.fingerprint,
+                letters,
+                sa.func.min(matching.c.failed_ms),
+                sa.func.max(matching.c.failed_ms),
+            )
+            .group_by(matching.c.fingerprint)
+            .order_by(letters.desc())
+            .limit(limit)
+        ).all()
+    prints = _fingerprints(connection, [row[0] for row in rows])
+    return [GroupRow(row[0], *_texts(prints.get(row[0])), int(row[1]), row[2], row[3]) for row in rows]
+
+
+def history(connection: Connection, letter_id: int) -> list[HistoryRow]:
+    """What happened to a letter, oldest first."""
+    table = schema.letter_history.c
+    rows = connection.execute(
+        sa.select(*(table[name] for name in HistoryRow._fields))
+        .where(table.letter_id == letter_id)
+        .order_by(table.id)
+    )
+    return [HistoryRow(*row) for row in rows]
+
+
+def outcomes(connection: Connection, letter_id: int) -> list[OutcomeRow]:
+    """What each group did with the letter's newest attempt that was sent."""
+    table = schema.outcome.c
+    newest = sa.select(sa.func.max(table.attempt)).where(table.letter_id == letter_id).scalar_subquery()
+    rows = connection.execute(
+        sa.select(*(table[name] for name in OutcomeRow._fields))
+        .where(table.letter_id == letter_id, table.attempt == newest)
+        .order_by(table.group_name)
+    )
+    return [OutcomeRow(*row) for row in rows]
+
+
+def of_trace(connection: Connection, correlation_id: str, event_ids: Sequence[str], limit: int) -> list[Any]:
+    """Letters of one correlation, or of these events: (LetterRow, origin position)."""
+    letter = schema.letter.c
+    hashes = [hash64(event_id) for event_id in event_ids]
+    rows = connection.execute(
+        _select(LetterRow, letter.origin_position)
+        .where(sa.or_(letter.correlation_hash == hash64(correlation_id), letter.event_id_hash.in_(hashes)))
         .order_by(letter.id)
         .limit(limit)
-    ).all()
-
-
-def open_in_gone_streams(connection: Connection, source: str, limit: int) -> list[int]:
-    """Ids of open letters whose dead-letter stream the broker no longer has."""
-    letter, stream = schema.letter.c, schema.stream.c
-    return list(
-        connection.scalars(
-            sa.select(letter.id)
-            .join(schema.stream, stream.id == letter.stream_id)
-            .where(
-                stream.source == source, stream.gone_ms.is_not(None), letter.state == LetterState.OPEN.value
-            )
-            .limit(limit)
-        )
     )
+    return [(LetterRow(*row[:-1]), row[-1]) for row in rows]
+
+
+def totals(connection: Connection) -> dict[str, int]:
+    """How many letters are in each state."""
+    table = schema.letter_count.c
+    rows = connection.execute(sa.select(table.state, sa.func.sum(table.letters)).group_by(table.state))
+    return {row[0]: int(row[1]) for row in rows if row[1]}
+
+
+def open_by_stream(connection: Connection) -> dict[int, int]:
+    """Dead-letter stream id -> its open letters."""
+    table = schema.letter_count.c
+    rows = connection.execute(
+        sa.select(table.stream_id, sa.func.sum(table.letters))
+        .where(table.state == LetterState.OPEN.value)
+        .group_by(table.stream_id)
+    )
+    return {row[0]: int(row[1]) for row in rows}
+
+
+class ArrivalRow(NamedTuple):
+    """Letters that failed within a window, by who gave them up and where they came from."""
+
+    stream_id: int
+    group_name: str | None
+    origin_stream: str | None
+    letters: int
+
+
+def arrivals(
+    connection: Connection, since_ms: int, until_ms: int, at_most: int = COUNT_AT_MOST
+) -> list[ArrivalRow]:
+    """Who gave up what within a window, from the newest `at_most` letters of it."""
+    letter = schema.letter.c
+    newest = (
+        sa.select(letter.stream_id, letter.group_name, letter.origin_stream)
+        .where(letter.found_ms >= since_ms, letter.failed_ms >= since_ms, letter.failed_ms < until_ms)
+        .order_by(letter.found_ms.desc())
+        .limit(at_most)
+    ).subquery()
+    columns = (newest.c.stream_id, newest.c.group_name, newest.c.origin_stream)
+    rows = connection.execute(sa.select(*columns, sa.func.count()).group_by(*columns))
+    return [ArrivalRow(*row) for row in rows]
+
+
+def choices(connection: Connection) -> dict[str, list[str]]:
+    """What the filters can be set to: "stream" and "group", by name."""
+    letter, stream = schema.letter.c, schema.stream.c
+    streams = connection.scalars(
+        sa.select(stream.name).where(stream.kind == "dead_letters").distinct().order_by(stream.name)
+    )
+    names = connection.scalars(sa.select(schema.consumer_group.c.name).distinct())
+    recent = sa.select(letter.group_name).order_by(letter.id.desc()).limit(COUNT_AT_MOST).subquery()
+    seen = connection.scalars(sa.select(recent.c.group_name).distinct())
+    return {"stream": list(streams), "group": sorted({*names, *filter(None, seen)})}
+
+
+def _joined() -> sa.FromClause:
+    return schema.letter.join(schema.stream, schema.stream.c.id == schema.letter.c.stream_id)
+
+
+def _select(shape: type[Any], *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    columns = [
+        schema.stream.c.name.label("stream") if name == "stream" else schema.letter.c[name]
+        for name in shape._fields
+    ]
+    return sa.select(*columns, *more).select_from(_joined())
+
+
+def _conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:
+    letter = schema.letter.c
+    conditions: list[sa.ColumnElement[bool]] = []
+    if wanted.states:
+        conditions.append(letter.state.in_(wanted.states))
+    for column, value in (
+        (letter.source, wanted.source),
+        (schema.stream.c.name, wanted.stream),
+        (letter.fingerprint, wanted.fingerprint),
+        (letter.group_name, wanted.group_name),
+        (letter.event_type, wanted.event_type),
+    ):
+        if value is not None:
+            conditions.append(column == value)
+    if wanted.since_ms is not None:
+        conditions.append(letter.failed_ms >= wanted.since_ms)
+    if wanted.until_ms is not None:
+        conditions.append(letter.failed_ms < wanted.until_ms)
+    if wanted.text:
+        key = hash64(wanted.text)
+        conditions.append(
+            sa.or_(letter.event_id_hash == key, letter.correlation_hash == key, letter.key_hash == key)
+        )
+    return conditions
+
+
+def _only_counted(wanted: LetterFilter) -> bool:
+    """Whether the kept counts can answer: they know the stream, the fingerprint and the state."""
+    return not any((wanted.group_name, wanted.event_type, wanted.since_ms, wanted.until_ms, wanted.text))
+
+
+def _groups_from_counts(connection: Connection, wanted: LetterFilter, limit: int) -> Sequence[Any]:
+    table, stream, print_ = schema.letter_count.c, schema.stream.c, schema.fingerprint.c
+    letters = sa.func.sum(table.letters).label("letters")
+    query = (
+        sa.select(table.fingerprint, letters, print_.first_ms, print_.last_ms)
+        .join(schema.fingerprint, print_.id == table.fingerprint)
+        .join(schema.stream, stream.id == table.stream_id)
+        .group_by(table.fingerprint, print_.first_ms, print_.last_ms)
+        .having(letters > 0)
+        .order_by(letters.desc())
+        .limit(limit)
+    )
+    for column, value in (
+        (stream.source, wanted.source), (stream.name, wanted.stream), (table.fingerprint, wanted.fingerprint),
+    ):  # fmt: skip
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.states:
+        query = query.where(table.state.in_(wanted.states))
+    return connection.execute(query).all()
+
+
+def _fingerprints(connection: Connection, ids: Sequence[str]) -> dict[str, Any]:
+    table = schema.fingerprint
+    return {row.id: row for row in connection.execute(sa.select(table).where(table.c.id.in_(ids)))}
+
+
+def _texts(print_: Any) -> tuple[str, str | None, str]:
+    return (print_.error_class, print_.frame, print_.message) if print_ else ("", None, "")

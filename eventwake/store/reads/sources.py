@@ -1,4 +1,7 @@
-"""Sources, workers and streams."""
+"""Sources, workers, streams and gaps."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -6,8 +9,97 @@ from sqlalchemy.engine import Connection
 from eventwake.store import schema
 
 
+class SourceRow(NamedTuple):
+    name: str
+    kind: str
+    state: str
+    since_ms: int
+    detail: str
+    server: str
+    writable: bool
+    checked_ms: int
+
+
+class WorkerRow(NamedTuple):
+    source: str
+    role: str
+    state: str
+    since_ms: int
+    heartbeat_ms: int
+    detail: str
+
+
+class StreamRow(NamedTuple):
+    id: int
+    source: str
+    name: str
+    kind: str
+    length: int | None
+    added: int | None
+    unread: int | None
+    missed: int
+    sampled_ms: int | None
+    gone_ms: int | None
+
+
+class GapRow(NamedTuple):
+    source: str
+    stream: str
+    after_position: str
+    before_position: str
+    missed: int | None
+    reason: str
+    at_ms: int
+
+
 def heartbeats(connection: Connection) -> dict[tuple[str, str], int]:
     """(source, role) -> the worker's last sign of life, in ms."""
-    worker = schema.worker.c
-    rows = connection.execute(sa.select(worker.source, worker.role, worker.heartbeat_ms))
-    return {(row.source, row.role): row.heartbeat_ms for row in rows}
+    return {(row.source, row.role): row.heartbeat_ms for row in workers(connection)}
+
+
+def all_sources(connection: Connection) -> list[SourceRow]:
+    """Every source of the settings, by name."""
+    table = schema.source.c
+    columns = (table[name] for name in SourceRow._fields)
+    rows = connection.execute(sa.select(*columns).where(table.state != "removed").order_by(table.name))
+    return [SourceRow(*row) for row in rows]
+
+
+def workers(connection: Connection) -> list[WorkerRow]:
+    table = schema.worker.c
+    rows = connection.execute(sa.select(*(table[name] for name in WorkerRow._fields)))
+    return [WorkerRow(*row) for row in rows]
+
+
+def streams(connection: Connection, source: str | None = None) -> list[StreamRow]:
+    """Streams of sources that are still watched, also those that the broker no longer has."""
+    table = schema.stream.c
+    wanted = (
+        sa.select(*(table[name] for name in StreamRow._fields))
+        .join(schema.source, schema.source.c.name == table.source)
+        .where(schema.source.c.state != "removed")
+        .order_by(table.source, table.name)
+    )
+    if source is not None:
+        wanted = wanted.where(table.source == source)
+    return [StreamRow(*row) for row in connection.execute(wanted)]
+
+
+def newest_gaps(connection: Connection, limit: int) -> Sequence[GapRow]:
+    """Events that were never read, newest first."""
+    gap, stream = schema.gap.c, schema.stream.c
+    rows = connection.execute(
+        sa.select(
+            stream.source,
+            stream.name,
+            gap.after_position,
+            gap.before_position,
+            gap.missed,
+            gap.reason,
+            gap.at_ms,
+        )
+        .join(schema.stream, stream.id == gap.stream_id)
+        .order_by(gap.at_ms.desc())
+        .limit(limit)
+    )
+    return [GapRow(*row) for row in rows]

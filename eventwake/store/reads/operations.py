@@ -1,0 +1,106 @@
+"""Operations and the audit log."""
+
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from eventwake.store import schema
+
+
+class OperationRow(NamedTuple):
+    id: int
+    kind: str
+    source: str
+    actor: str
+    reason: str
+    state: str
+    items: int
+    created_ms: int
+    started_ms: int | None
+    finished_ms: int | None
+    detail: str
+
+
+class ItemRow(NamedTuple):
+    letter_id: int
+    attempt: int
+    state: str
+    target: str | None
+    sent_position: str | None
+    detail: str
+    changed_ms: int
+
+
+class AuditRow(NamedTuple):
+    id: int
+    at_ms: int
+    actor: str
+    origin: str
+    act: str
+    object: str
+    detail: str
+
+
+def newest(connection: Connection, limit: int) -> list[OperationRow]:
+    table = schema.command.c
+    rows = connection.execute(
+        sa.select(*(table[name] for name in OperationRow._fields)).order_by(table.id.desc()).limit(limit)
+    )
+    return [OperationRow(*row) for row in rows]
+
+
+def one(connection: Connection, command_id: int) -> OperationRow | None:
+    if not 0 < command_id < 2**63:
+        return None
+    table = schema.command.c
+    row = connection.execute(
+        sa.select(*(table[name] for name in OperationRow._fields)).where(table.id == command_id)
+    ).first()
+    return OperationRow(*row) if row else None
+
+
+def progress(connection: Connection, command_id: int) -> dict[str, int]:
+    """How many of the operation's letters are in each item state."""
+    table = schema.command_item.c
+    rows = connection.execute(
+        sa.select(table.state, sa.func.count()).where(table.command_id == command_id).group_by(table.state)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def outcomes(connection: Connection, command_id: int) -> dict[str, int]:
+    """How many of the operation's letters are in each letter state now."""
+    item, letter = schema.command_item.c, schema.letter.c
+    rows = connection.execute(
+        sa.select(letter.state, sa.func.count())
+        .join(schema.command_item, item.letter_id == letter.id)
+        .where(item.command_id == command_id)
+        .group_by(letter.state)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def items(connection: Connection, command_id: int, limit: int) -> list[ItemRow]:
+    """The operation's letters, those that need a person first."""
+    table = schema.command_item.c
+    attention = sa.case((table.state.in_(("unknown", "refused", "gone")), 0), else_=1)
+    rows = connection.execute(
+        sa.select(*(table[name] for name in ItemRow._fields))
+        .where(table.command_id == command_id)
+        .order_by(attention, table.letter_id)
+        .limit(limit)
+    )
+    return [ItemRow(*row) for row in rows]
+
+
+def audit_between(connection: Connection, since_ms: int, until_ms: int, limit: int) -> list[AuditRow]:
+    """Who did what, oldest first."""
+    table = schema.audit.c
+    rows = connection.execute(
+        sa.select(*(table[name] for name in AuditRow._fields))
+        .where(table.at_ms >= since_ms, table.at_ms < until_ms)
+        .order_by(table.id)
+        .limit(limit)
+    )
+    return [AuditRow(*row) for row in rows]
