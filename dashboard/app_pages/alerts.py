@@ -1,0 +1,5 @@
+"""alerts"""
+
+from dashboard.components import frame
+
+frame.title("alerts")

@@ -1,0 +1,5 @@
+"""flow"""
+
+from dashboard.components import frame
+
+frame.title("flow")

@@ -1,0 +1,5 @@
+"""lag"""
+
+from dashboard.components import frame
+
+frame.title("lag")

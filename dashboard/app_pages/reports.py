@@ -1,0 +1,5 @@
+"""reports"""
+
+from dashboard.components import frame
+
+frame.title("reports")

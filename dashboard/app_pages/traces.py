@@ -1,0 +1,5 @@
+"""traces"""
+
+from dashboard.components import frame
+
+frame.title("traces")

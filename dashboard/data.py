@@ -1,0 +1,60 @@
+"""Cached reads of the store, for every page and session.
+
+The engine is cached; each read opens a connection. What a read raises, `StoreUnavailable` above all, is shown
+by the page as the outage that it is.
+"""
+
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import streamlit as st
+
+from eventwake.clock import now_ms
+from eventwake.settings import Settings, load
+from eventwake.store.migrate import require_current
+from eventwake.store.reads import sources
+from eventwake.store.session import Connection, Store
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+TTL_S = 1.0  # pages refresh every few seconds, so that sessions share their reads
+MAX_ENTRIES = 512
+WORKER_SILENT_MS = 15_000  # workers report every 2 s
+
+
+@st.cache_resource(show_spinner=False)
+def settings() -> Settings:
+    return load()
+
+
+@st.cache_resource(show_spinner=False)
+def store() -> Store:
+    """The store, once it exists in this program's layout. Raises `StoreUnavailable` until then."""
+    opened = Store(settings().store.url)
+    require_current(opened)
+    return opened
+
+
+@st.cache_data(
+    ttl=TTL_S,
+    max_entries=MAX_ENTRIES,
+    show_spinner=False,
+    hash_funcs={FunctionType: lambda function: f"{function.__module__}.{function.__qualname__}"},
+)
+def _read(query: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    with store().read() as connection:
+        return query(connection, *arguments, **options)
+
+
+def read(query: Callable[Concatenate[Connection, P], R], *arguments: P.args, **options: P.kwargs) -> R:
+    """The answer of one of `eventwake.store.reads`, shared by all sessions for a second."""
+    answer: R = _read(query, arguments, options)
+    return answer
+
+
+def collectors_alive() -> tuple[bool, int | None]:
+    """Whether the collectors report, and when they last did (ms; None: never)."""
+    last = read(sources.heartbeats).get(("", "supervisor"))
+    return last is not None and now_ms() - last < WORKER_SILENT_MS, last

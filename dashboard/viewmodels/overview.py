@@ -1,0 +1,101 @@
+"""The first page: is everything being watched, and does anything need me?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dashboard.viewmodels import units
+from eventwake.domain.lag import Status
+from eventwake.store.reads.groups import GroupRow
+from eventwake.store.reads.rates import FINE_MS, Point
+from eventwake.store.reads.sources import SourceRow, StreamRow, WorkerRow
+
+RATE_WINDOW_MS = 60_000
+STATE_MARKS = {"up": "● up", "starting": "○ starting", "down": "✕ down", "refused": "✕ refused"}
+WORKER_SILENT_MS = 15_000  # workers report every 2 s
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """One source as the table shows it."""
+
+    source: str
+    state: str
+    since: str
+    server: str
+    watching: str
+    streams: int
+    behind: str
+    acts: str
+    says: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorstLag:
+    """The group that makes events wait longest; `unknown` counts groups whose lag cannot be told."""
+
+    group: GroupRow | None
+    unknown: int
+    total: int
+
+
+def rate_per_s(series: Sequence[Point], now_ms: int) -> float:
+    """Events a second over the last whole minute that the collectors have surely read."""
+    until = now_ms // FINE_MS * FINE_MS
+    recent = [p.value for p in series if until - RATE_WINDOW_MS <= p.at_ms < until]
+    return sum(recent) / (RATE_WINDOW_MS / 1000)
+
+
+def filled(series: Sequence[Point], since_ms: int, until_ms: int, step_ms: int) -> list[int]:
+    """The series with a 0 for each bucket in which the collectors saw nothing."""
+    values = {point.at_ms: point.value for point in series}
+    start = -(-since_ms // step_ms) * step_ms
+    return [values.get(at, 0) for at in range(start, until_ms - step_ms + 1, step_ms)]
+
+
+def worst_lag(groups: Sequence[GroupRow]) -> WorstLag:
+    known = [group for group in groups if group.lag]
+    worst = max(known, key=lambda g: (g.time_lag_ms or 0, g.lag or 0), default=None)
+    unknown = sum(group.lag is None for group in groups)
+    return WorstLag(worst, unknown, len(groups))
+
+
+def troubled(groups: Sequence[GroupRow]) -> list[GroupRow]:
+    """Groups that are neither well nor unknown, worst first."""
+    bad = [g for g in groups if Status(g.status).severity > Status.UNKNOWN.severity]
+    return sorted(bad, key=lambda g: (-Status(g.status).severity, -(g.time_lag_ms or 0)))
+
+
+def source_lines(
+    sources: Sequence[SourceRow], workers: Sequence[WorkerRow], streams: Sequence[StreamRow], now_ms: int
+) -> list[SourceLine]:
+    samplers = {worker.source: worker for worker in workers if worker.role == "sampler"}
+    lines = []
+    for source in sources:
+        own = [stream for stream in streams if stream.source == source.name and stream.gone_ms is None]
+        unread = [stream.unread for stream in own]
+        behind = units.UNKNOWN if None in unread else units.count(sum(n or 0 for n in unread))
+        lines.append(
+            SourceLine(
+                source.name,
+                STATE_MARKS.get(source.state, source.state),
+                units.age(source.since_ms, now_ms).removesuffix(" ago"),
+                source.server or units.UNKNOWN,
+                watching(samplers.get(source.name), now_ms),
+                len(own),
+                behind,
+                "retry, discard" if source.writable else "read-only",
+                source.detail,
+            )
+        )
+    return lines
+
+
+def watching(worker: WorkerRow | None, now_ms: int) -> str:
+    """What the source's worker does, and how long ago it said so."""
+    if worker is None:
+        return "✕ no worker"
+    told = units.age(worker.heartbeat_ms, now_ms)
+    if now_ms - worker.heartbeat_ms > WORKER_SILENT_MS and worker.state != "waiting":
+        return f"✕ silent, {told}"
+    mark = "●" if worker.state == "running" else "○"
+    return f"{mark} {worker.state}, {told}"
