@@ -1,4 +1,4 @@
-"""`python -m dashboard [--config FILE] [--host H] [--port N]`: serves the pages, on 127.0.0.1 unless told otherwise."""
+"""`python -m dashboard`: serves the pages, on 127.0.0.1 unless told otherwise."""
 
 import argparse
 import os

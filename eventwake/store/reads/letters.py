@@ -95,6 +95,7 @@ class LetterFilter:
     since_ms: int | None = None
     until_ms: int | None = None
     text: str | None = None
+    ids: tuple[int, ...] | None = None  # just these
 
 
 class Page(NamedTuple):
@@ -135,6 +136,44 @@ def matching(connection: Connection, wanted: LetterFilter, up_to_id: int) -> lis
         .order_by(letter.id)
     )
     return [(row.id, row.version) for row in rows]
+
+
+class Summary(NamedTuple):
+    """What an operation over matching letters would touch: counts by (source, origin) and by event type."""
+
+    letters: int
+    targets: list[tuple[str, str | None, int]]
+    types: list[tuple[str | None, int]]
+    bytes: int
+    oldest_ms: int | None
+    newest_ms: int | None
+
+
+def summary(connection: Connection, wanted: LetterFilter, up_to_id: int) -> Summary:
+    """Counts, sizes and ages of the letters that match, none newer to us than `up_to_id`."""
+    letter = schema.letter.c
+    conditions = [*_conditions(wanted), letter.id <= up_to_id]
+    number = sa.func.count().label("number")
+    whole = connection.execute(
+        sa.select(
+            number, sa.func.sum(letter.size), sa.func.min(letter.failed_ms), sa.func.max(letter.failed_ms)
+        )
+        .select_from(_joined())
+        .where(*conditions)
+    ).one()
+
+    def by(*columns: sa.ColumnElement[Any]) -> list[Any]:
+        query = sa.select(*columns, number).select_from(_joined()).where(*conditions)
+        return [tuple(row) for row in connection.execute(query.group_by(*columns).order_by(number.desc()))]
+
+    return Summary(
+        whole[0],
+        by(letter.source, letter.origin_stream),
+        by(letter.event_type),
+        whole[1] or 0,
+        whole[2],
+        whole[3],
+    )
 
 
 def newest_id(connection: Connection) -> int:
@@ -310,6 +349,8 @@ def _conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:
         conditions.append(letter.failed_ms >= wanted.since_ms)
     if wanted.until_ms is not None:
         conditions.append(letter.failed_ms < wanted.until_ms)
+    if wanted.ids is not None:
+        conditions.append(letter.id.in_(wanted.ids))
     if wanted.text:
         key = hash64(wanted.text)
         conditions.append(
@@ -320,7 +361,8 @@ def _conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:
 
 def _only_counted(wanted: LetterFilter) -> bool:
     """Whether the kept counts can answer: they know the stream, the fingerprint and the state."""
-    return not any((wanted.group_name, wanted.event_type, wanted.since_ms, wanted.until_ms, wanted.text))
+    others = (wanted.group_name, wanted.event_type, wanted.since_ms, wanted.until_ms, wanted.text, wanted.ids)
+    return all(other is None or other == "" for other in others)
 
 
 def _groups_from_counts(connection: Connection, wanted: LetterFilter, limit: int) -> Sequence[Any]:
