@@ -1,9 +1,15 @@
 """What a person can do: each is written to the store, and a collector carries it out."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from eventwake.clock import now_ms
-from eventwake.domain.operation import Actor
+from eventwake.domain.errors import Conflict
+from eventwake.domain.operation import Actor, CommandKind
 from eventwake.store import commands
 from eventwake.store.commands import Order, Submitted
+from eventwake.store.reads import letters
+from eventwake.store.reads.letters import LetterFilter
 from eventwake.store.session import Store
 from eventwake.store.writes import alerts
 
@@ -12,6 +18,40 @@ def submit(store: Store, order: Order) -> Submitted:
     """Freezes and claims the letters of an operation. Raises `Conflict` where none can be had."""
     with store.write() as tx:
         return commands.submit(tx, order, now_ms())
+
+
+def submit_matching(
+    store: Store,
+    kind: CommandKind,
+    wanted: LetterFilter,
+    up_to_id: int,
+    sources: Sequence[str],
+    actor: Actor,
+    *,
+    reason: str = "",
+    target: str | None = None,
+    shown: Mapping[int, int] | None = None,
+) -> list[Submitted]:
+    """One operation for each source that has matching letters.
+
+    With `shown` (letter id -> version) only letters that are as they were shown are taken. Raises `Conflict`
+    where no source had any.
+    """
+    done, refused = [], []
+    for source in sources:
+        own = replace(wanted, source=source)
+        with store.read() as connection:
+            found = letters.matching(connection, own, up_to_id)
+        if shown is not None:
+            found = [(letter_id, shown[letter_id]) for letter_id, _ in found if letter_id in shown]
+        parameters = {"target": target} if target else {}
+        try:
+            done.append(submit(store, Order(kind, source, actor, found, reason, parameters)))
+        except Conflict as conflict:
+            refused.append(str(conflict))
+    if not done:
+        raise Conflict("; ".join(refused) or "Nothing was done: no letter matches any more")
+    return done
 
 
 def cancel(store: Store, command_id: int, actor: Actor) -> int:

@@ -27,6 +27,8 @@ _CSS = """
 }
 .block-container { padding: 4.2rem 1.5rem 2rem; }
 [data-testid="stMetric"] { padding: .6rem .8rem; }
+.st-key-causes button { justify-content: flex-start; min-height: 1.75rem; padding: 0 .5rem; }
+.st-key-causes button div { justify-content: flex-start; text-align: left; }
 </style>
 """
 
@@ -80,9 +82,9 @@ def title(text: str, caption: str = "") -> None:
     )
 
 
-def live(body: F) -> F:
+def live(body: F, every_s: float | None = None) -> F:
     """A part of a page that refreshes by itself while the switch is on."""
-    every = data.settings().dashboard.refresh_s if st.session_state.get("live", True) else None
+    every = (every_s or data.settings().dashboard.refresh_s) if st.session_state.get("live", True) else None
 
     def shown(*arguments: object, **options: object) -> None:
         with outages():

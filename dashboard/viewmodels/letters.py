@@ -2,16 +2,27 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dashboard.viewmodels import units
+from dashboard.viewmodels.text import literal
 from eventwake.domain.dead_letter import Known, LetterState
+from eventwake.domain.operation import ENDED, FINISHED, CommandKind, CommandState, ItemState
 from eventwake.domain.positions import has_passed
+from eventwake.store.commands import TAKES
 from eventwake.store.reads.groups import GroupRow
 from eventwake.store.reads.letters import GroupRow as CauseRow
-from eventwake.store.reads.letters import LetterDetails, LetterRow, OutcomeRow, Summary
+from eventwake.store.reads.letters import (
+    HistoryRow,
+    LetterDetails,
+    LetterFilter,
+    LetterRow,
+    OutcomeRow,
+    Summary,
+)
+from eventwake.store.reads.operations import OperationRow
 
 # what the filter on states offers, and which states each stands for
 STATE_CHOICES: dict[str, tuple[LetterState, ...]] = {
@@ -53,11 +64,10 @@ STATE_COLOURS = {
 
 
 class CauseLine(NamedTuple):
-    letters: int
-    error: str
-    where: str
-    first: str
-    last: str
+    """A cause as a button that filters by it; both texts are safe for slots that read markdown."""
+
+    label: str
+    help: str
 
 
 class LetterLine(NamedTuple):
@@ -78,13 +88,35 @@ class LetterLine(NamedTuple):
 def cause_lines(causes: Sequence[CauseRow], now_ms: int) -> list[CauseLine]:
     return [
         CauseLine(
-            cause.letters,
-            f"{cause.error_class}: {cause.message}" if cause.message else cause.error_class,
-            cause.frame or "",
-            units.age(cause.first_ms, now_ms),
-            units.age(cause.last_ms, now_ms),
+            f"**{cause.letters:,}** {literal(_error(cause.error_class, cause.message), 90)}"
+            f" · last {units.age(cause.last_ms, now_ms)}",
+            f"{literal(cause.frame or 'no stack trace')}, first {units.age(cause.first_ms, now_ms)}",
         )
         for cause in causes
+    ]
+
+
+def error_text(letter: LetterRow) -> str:
+    """The error as one text, with its class where it has one."""
+    return _error(letter.error_class, letter.error_message)
+
+
+def _error(error_class: str | None, message: str) -> str:
+    return ": ".join(filter(None, (error_class, message))) or "(it does not say why)"
+
+
+class HistoryLine(NamedTuple):
+    at: str
+    state: str
+    operation: int | None
+    says: str
+
+
+def history_lines(history: Sequence[HistoryRow], now_ms: int) -> list[HistoryLine]:
+    """What happened to a letter, the newest first."""
+    return [
+        HistoryLine(units.age(h.at_ms, now_ms), h.state.replace("_", " "), h.command_id, h.detail)
+        for h in reversed(history)
     ]
 
 
@@ -97,7 +129,7 @@ def letter_lines(letters: Sequence[LetterRow], now_ms: int) -> list[LetterLine]:
             letter.event_type or units.UNKNOWN,
             letter.key or "",
             letter.group_name or units.UNKNOWN,
-            f"{letter.error_class}: {letter.error_message}" if letter.error_class else letter.error_message,
+            error_text(letter),
             letter.attempts,
             letter.origin_stream or units.UNKNOWN,
             letter.stream,
@@ -136,17 +168,23 @@ def readers(
     return sorted(found, key=lambda reader: (reader.stands != "gave it up", reader.group))
 
 
-def can(letter: LetterRow, act: str) -> bool:
-    """Whether the letter's state allows "retry", "discard" or "restore"."""
-    state = LetterState(letter.state)
-    return {
-        "retry": state in (LetterState.OPEN, LetterState.UNKNOWN),
-        "discard": state is LetterState.OPEN,
-        "restore": state is LetterState.DISCARDED,
-    }[act]
+def can(state: str, kind: CommandKind) -> bool:
+    """Whether a letter in this state may be retried, discarded or restored."""
+    return LetterState(state) in TAKES[kind]
 
 
-def facts(letter: LetterRow, details: LetterDetails, now_ms: int) -> list[tuple[str, str]]:
+def narrowed(wanted: LetterFilter, kind: CommandKind) -> LetterFilter:
+    """The filter without the letters that the operation cannot take."""
+    states = wanted.states or tuple(LetterState)
+    return replace(wanted, states=tuple(sorted(state for state in states if can(state, kind))))
+
+
+class Fact(NamedTuple):
+    name: str
+    text: str
+
+
+def facts(letter: LetterRow, details: LetterDetails, now_ms: int) -> list[Fact]:
     """What is known of a letter, each with how it is known where that is not the letter itself."""
     how: Mapping[str, str] = json.loads(details.how)
 
@@ -155,7 +193,7 @@ def facts(letter: LetterRow, details: LetterDetails, now_ms: int) -> list[tuple[
         return text if source == Known.HEADER else f"{text} (by {source})"
 
     first = details.first_failed_ms
-    return [
+    return [Fact(*fact) for fact in (
         ("Came from", known("origin_stream", letter.origin_stream or units.UNKNOWN)
          + (f" @ {details.origin_position}" if details.origin_position else "")),
         ("Given up by", letter.group_name or units.UNKNOWN),
@@ -168,7 +206,7 @@ def facts(letter: LetterRow, details: LetterDetails, now_ms: int) -> list[tuple[
         ("Correlation", letter.correlation_id or "none"),
         ("Size", units.size(letter.size)),
         ("Decoded by", details.rule),
-    ]  # fmt: skip
+    )]  # fmt: skip
 
 
 def outcome_lines(outcomes: Sequence[OutcomeRow], now_ms: int) -> list[str]:
@@ -176,16 +214,24 @@ def outcome_lines(outcomes: Sequence[OutcomeRow], now_ms: int) -> list[str]:
     return [f"{o.group_name}: {o.state}, seen {units.age(o.at_ms, now_ms)}" for o in outcomes]
 
 
+class TargetLine(NamedTuple):
+    """Where a retry sends how many letters, and who reads there."""
+
+    source: str
+    stream: str
+    letters: int
+    seen_by: str
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What an operation over many letters would do, in words and numbers."""
 
     letters: int
-    sources: tuple[str, ...]
-    targets: tuple[tuple[str, int], ...]  # stream -> letters
+    sources: Mapping[str, int]
+    targets: tuple[TargetLine, ...]
     without_target: int
     types: tuple[tuple[str, int], ...]
-    readers: tuple[str, ...]
     bytes: int
     ages: str
 
@@ -195,20 +241,74 @@ TYPES_NAMED = 8
 
 def preview(summary: Summary, groups: Sequence[GroupRow], target: str | None, now_ms: int) -> Preview:
     """`target` overrides where the letters came from."""
-    targets: Counter[str] = Counter()
-    for _, origin, number in summary.targets:
-        targets[target or origin or ""] += number
-    without = targets.pop("", 0)
-    sources = tuple(sorted({source for source, _, _ in summary.targets}))
-    seen_by = {group.name for group in groups if group.source in sources and group.stream in targets}
+    to: Counter[tuple[str, str]] = Counter()
+    sources: Counter[str] = Counter()
+    for source, origin, number in summary.targets:
+        sources[source] += number
+        to[source, target or origin or ""] += number
+    targets = tuple(
+        TargetLine(source, stream, number, _seen_by(source, stream, groups))
+        for (source, stream), number in to.most_common()
+        if stream
+    )
     oldest, newest = units.age(summary.oldest_ms, now_ms), units.age(summary.newest_ms, now_ms)
     return Preview(
         summary.letters,
         sources,
-        tuple(targets.most_common()),
-        without,
+        targets,
+        summary.letters - sum(line.letters for line in targets),
         tuple((name or units.UNKNOWN, number) for name, number in summary.types[:TYPES_NAMED]),
-        tuple(sorted(seen_by)),
         summary.bytes,
         oldest if oldest == newest else f"from {oldest} to {newest}",
     )
+
+
+def taken(shown: Preview, sources: Collection[str], kind: CommandKind) -> int:
+    """How many letters the operation takes from these sources: a retry needs to know whereto."""
+    if kind is CommandKind.RETRY:
+        return sum(line.letters for line in shown.targets if line.source in sources)
+    return sum(number for source, number in shown.sources.items() if source in sources)
+
+
+def _seen_by(source: str, stream: str, groups: Sequence[GroupRow]) -> str:
+    names = [group.name for group in groups if (group.source, group.stream) == (source, stream)]
+    return ", ".join(names) or "no group reads it now"
+
+
+class OperationLine(NamedTuple):
+    """One operation: what it is, how far it has come, and what came of it."""
+
+    id: int
+    title: str
+    done: int
+    items: int
+    under_way: bool
+    says: str
+
+
+_PAST = {"retry": "Retry", "discard": "Discard", "restore": "Restore"}
+
+
+def operation_line(
+    operation: OperationRow, progress: Mapping[str, int], outcomes: Mapping[str, int], now_ms: int
+) -> OperationLine:
+    under_way = CommandState(operation.state) not in FINISHED
+    done = sum(number for state, number in progress.items() if ItemState(state) in ENDED)
+    at_ms = operation.created_ms if under_way else operation.finished_ms
+    about = f"{_PAST[operation.kind]} of {_letters(operation.items)} by {operation.actor}"
+    ended = "begun" if under_way else operation.state
+    counts = progress if under_way or operation.kind != CommandKind.RETRY else outcomes
+    says = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in sorted(counts.items()))
+    reason = f" · “{operation.reason}”" if operation.reason else ""
+    return OperationLine(
+        operation.id,
+        f"#{operation.id} {about}, {ended} {units.age(at_ms, now_ms)}{reason}",
+        done,
+        operation.items,
+        under_way,
+        says,
+    )
+
+
+def _letters(number: int) -> str:
+    return "1 letter" if number == 1 else f"{number:,} letters"

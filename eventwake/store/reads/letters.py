@@ -1,7 +1,7 @@
 """Dead letters for the pages: filtered, paged by keyset, grouped by fingerprint, with their history."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -96,6 +96,7 @@ class LetterFilter:
     until_ms: int | None = None
     text: str | None = None
     ids: tuple[int, ...] | None = None  # just these
+    after_id: int | None = None  # just those that were taken in later
 
 
 class Page(NamedTuple):
@@ -119,7 +120,9 @@ def page(connection: Connection, wanted: LetterFilter, limit: int, older: str | 
 
 
 def count(connection: Connection, wanted: LetterFilter, at_most: int = COUNT_AT_MOST) -> int:
-    """How many letters match; `at_most` + 1 stands for more than that."""
+    """How many letters match; `at_most` + 1 stands for more than that, where the kept counts cannot tell."""
+    if _only_counted(wanted):
+        return sum(row.letters for row in _groups_from_counts(connection, wanted, None))
     matching = sa.select(schema.letter.c.id).select_from(_joined()).where(*_conditions(wanted))
     return (
         connection.scalar(sa.select(sa.func.count()).select_from(matching.limit(at_most + 1).subquery())) or 0
@@ -351,6 +354,8 @@ def _conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:
         conditions.append(letter.failed_ms < wanted.until_ms)
     if wanted.ids is not None:
         conditions.append(letter.id.in_(wanted.ids))
+    if wanted.after_id is not None:
+        conditions.append(letter.id > wanted.after_id)
     if wanted.text:
         key = hash64(wanted.text)
         conditions.append(
@@ -361,11 +366,13 @@ def _conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:
 
 def _only_counted(wanted: LetterFilter) -> bool:
     """Whether the kept counts can answer: they know the stream, the fingerprint and the state."""
-    others = (wanted.group_name, wanted.event_type, wanted.since_ms, wanted.until_ms, wanted.text, wanted.ids)
-    return all(other is None or other == "" for other in others)
+    counted = LetterFilter(wanted.states, wanted.source, wanted.stream, wanted.fingerprint)
+    return counted == replace(wanted, text=wanted.text or None)
 
 
-def _groups_from_counts(connection: Connection, wanted: LetterFilter, limit: int) -> Sequence[Any]:
+def _groups_from_counts(
+    connection: Connection, wanted: LetterFilter, limit: int | None
+) -> Sequence[Any]:
     table, stream, print_ = schema.letter_count.c, schema.stream.c, schema.fingerprint.c
     letters = sa.func.sum(table.letters).label("letters")
     query = (
