@@ -13,7 +13,7 @@ from eventwake.store.reads import alerts, groups, letters, rates, sagas, sources
 SERIES_MS = 15 * 60_000
 NEW_MS = 3_600_000
 LISTED = 5
-CARD_PX = 150
+CARD_PX = 176
 
 
 @frame.live

@@ -27,6 +27,8 @@ _CSS = """
 }
 .block-container { padding: 4.2rem 1.5rem 2rem; }
 [data-testid="stMetric"] { padding: .6rem .8rem; }
+/* our own CSV button exports what a spreadsheet cannot take for a formula; the table's does not */
+[data-testid="stElementToolbarButton"]:has([aria-label="Download as CSV"]) { display: none; }
 .st-key-causes button { justify-content: flex-start; min-height: 1.75rem; padding: 0 .5rem; }
 .st-key-causes button div { justify-content: flex-start; text-align: left; }
 </style>

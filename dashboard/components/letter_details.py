@@ -104,8 +104,8 @@ def _submit(letter: LetterRow, kind: CommandKind) -> None:
 
 
 def _outcome(letter: LetterRow, now: int) -> None:
-    for line in view.outcome_lines(data.read(letters.outcomes, letter.id), now):
-        st.caption(f"→ {literal(line)}")
+    if line := view.outcome_line(data.read(letters.outcomes, letter.id), now):
+        st.caption(f"→ {literal(line, 1_000)}")
 
 
 def _record(letter: LetterRow, details: LetterDetails) -> None:

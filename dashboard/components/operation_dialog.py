@@ -129,7 +129,7 @@ def _writable(shown: view.Preview) -> list[str]:
 
 def _explain(kind: CommandKind, shown: view.Preview, wanted: LetterFilter) -> None:
     st.markdown(
-        f"**{units.count(shown.letters)}** letters, {units.size(shown.bytes)}, failed {shown.ages}: "
+        f"**{view.number_of_letters(shown.letters)}**, {units.size(shown.bytes)}, failed {shown.ages}: "
         + ", ".join(f"{units.count(number)} {literal(name, 60)}" for name, number in shown.types)
     )
     if kind is CommandKind.RETRY:

@@ -9,12 +9,12 @@ from dashboard.viewmodels import letters as view
 from dashboard.viewmodels.text import literal
 from eventwake.clock import now_ms
 from eventwake.domain.errors import EventwakeError
-from eventwake.domain.operation import FINISHED, Actor, CommandState
+from eventwake.domain.operation import Actor, CommandState
 from eventwake.store.reads import operations
 from eventwake.store.reads.operations import OperationRow
 
-SHOWN = 4
-ENDED_SHOWN_MS = 120_000  # one that ended is shown for this long
+SHOWN = 3
+ENDED_SHOWN_MS = 60_000  # one that ended is shown for this long
 ITEMS_SHOWN = 200
 
 
@@ -34,8 +34,9 @@ def _operations() -> None:
         shown.append(asked_for)
     if shown and not data.collectors_alive()[0]:
         st.warning("No collector is alive: what you ask for waits until one is.", icon=":material/warning:")
-    for operation in shown:
-        _one(operation, now)
+    with st.container(gap=None):
+        for operation in shown:
+            _one(operation, now)
     if asked_for is not None:
         tables.show(
             data.read(operations.items, asked_for.id, ITEMS_SHOWN),
@@ -63,17 +64,11 @@ def _one(operation: OperationRow, now: int) -> None:
             st.button("Cancel", key=f"cancel.{line.id}", on_click=_cancel, args=(line.id,))
         else:
             mark = "●" if CommandState(operation.state) is CommandState.DONE else "✕"
-            st.caption(f"{mark} {literal(line.title)} · {literal(line.says)} {literal(operation.detail)}")
+            st.caption(f"{mark} {literal(line.title)} · {literal(line.says)}")
             if st.query_params.get("operation") != str(line.id):
                 st.button(
                     "Letters", type="tertiary", key=f"items.of.{line.id}", on_click=_name, args=(line.id,)
                 )
-
-
-def under_way() -> bool:
-    """Whether an operation is not finished yet."""
-    states = (CommandState(operation.state) for operation in data.read(operations.newest, SHOWN))
-    return any(state not in FINISHED for state in states)
 
 
 def _name(command_id: int) -> None:

@@ -209,9 +209,12 @@ def facts(letter: LetterRow, details: LetterDetails, now_ms: int) -> list[Fact]:
     )]  # fmt: skip
 
 
-def outcome_lines(outcomes: Sequence[OutcomeRow], now_ms: int) -> list[str]:
-    """What each group did with the retried event, as it was last looked at."""
-    return [f"{o.group_name}: {o.state}, seen {units.age(o.at_ms, now_ms)}" for o in outcomes]
+def outcome_line(outcomes: Sequence[OutcomeRow], now_ms: int) -> str:
+    """What each group did with the retried event, as it was last looked at; empty where none was."""
+    if not outcomes:
+        return ""
+    groups = " · ".join(f"{outcome.group_name}: {outcome.state}" for outcome in outcomes)
+    return f"{groups}, seen {units.age(max(outcome.at_ms for outcome in outcomes), now_ms)}"
 
 
 class TargetLine(NamedTuple):
@@ -286,29 +289,26 @@ class OperationLine(NamedTuple):
     says: str
 
 
-_PAST = {"retry": "Retry", "discard": "Discard", "restore": "Restore"}
-
-
 def operation_line(
     operation: OperationRow, progress: Mapping[str, int], outcomes: Mapping[str, int], now_ms: int
 ) -> OperationLine:
     under_way = CommandState(operation.state) not in FINISHED
     done = sum(number for state, number in progress.items() if ItemState(state) in ENDED)
     at_ms = operation.created_ms if under_way else operation.finished_ms
-    about = f"{_PAST[operation.kind]} of {_letters(operation.items)} by {operation.actor}"
-    ended = "begun" if under_way else operation.state
-    counts = progress if under_way or operation.kind != CommandKind.RETRY else outcomes
-    says = ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in sorted(counts.items()))
     reason = f" · “{operation.reason}”" if operation.reason else ""
+    begun = "begun" if under_way else operation.state
+    followed = operation.kind == CommandKind.RETRY and operation.state == CommandState.DONE
+    counts = outcomes if followed else progress
     return OperationLine(
         operation.id,
-        f"#{operation.id} {about}, {ended} {units.age(at_ms, now_ms)}{reason}",
+        f"#{operation.id} {operation.kind.capitalize()} of {number_of_letters(operation.items)} "
+        f"by {operation.actor}, {begun} {units.age(at_ms, now_ms)}{reason}",
         done,
         operation.items,
         under_way,
-        says,
+        ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in sorted(counts.items())),
     )
 
 
-def _letters(number: int) -> str:
+def number_of_letters(number: int) -> str:
     return "1 letter" if number == 1 else f"{number:,} letters"
