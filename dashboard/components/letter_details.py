@@ -93,6 +93,16 @@ def _links(letter: LetterRow) -> None:
             "app_pages/traces.py", label="Trace", icon=":material/timeline:",
             query_params={"trace": letter.correlation_id} if letter.correlation_id else {"text": trace},
         )  # fmt: skip
+    relatives = data.read(letters.relatives, letter.id)
+    for text, other in (
+        ("Came back as letter", relatives.later),
+        ("Is the return of letter", relatives.earlier),
+    ):
+        if other is not None:
+            st.page_link(
+                "app_pages/dead_letters.py", label=f"{text} {other}", icon=":material/undo:",
+                query_params={"state": "All", "letter": str(other)},
+            )  # fmt: skip
 
 
 def _submit(letter: LetterRow, kind: CommandKind) -> None:

@@ -254,6 +254,26 @@ def outcomes(connection: Connection, letter_id: int) -> list[OutcomeRow]:
     return [OutcomeRow(*row) for row in rows]
 
 
+class Relatives(NamedTuple):
+    """The letter that this one is the return of, and the letter that this one came back as."""
+
+    earlier: int | None
+    later: int | None
+
+
+def relatives(connection: Connection, letter_id: int) -> Relatives:
+    """How a letter hangs together with others by the replay ids in them."""
+    letter, item = schema.letter.c, schema.command_item.c
+    came_from = sa.select(letter.came_from).where(letter.id == letter_id).scalar_subquery()
+    sent_as = sa.select(item.replay_id).where(item.letter_id == letter_id, item.replay_id.is_not(None))
+    return Relatives(
+        connection.scalar(sa.select(item.letter_id).where(item.replay_id == came_from).limit(1)),
+        connection.scalar(
+            sa.select(letter.id).where(letter.came_from.in_(sent_as)).order_by(letter.id.desc()).limit(1)
+        ),
+    )
+
+
 def of_trace(connection: Connection, correlation_id: str, event_ids: Sequence[str], limit: int) -> list[Any]:
     """Letters of one correlation, or of these events: (LetterRow, origin position)."""
     letter = schema.letter.c
@@ -370,9 +390,7 @@ def _only_counted(wanted: LetterFilter) -> bool:
     return counted == replace(wanted, text=wanted.text or None)
 
 
-def _groups_from_counts(
-    connection: Connection, wanted: LetterFilter, limit: int | None
-) -> Sequence[Any]:
+def _groups_from_counts(connection: Connection, wanted: LetterFilter, limit: int | None) -> Sequence[Any]:
     table, stream, print_ = schema.letter_count.c, schema.stream.c, schema.fingerprint.c
     letters = sa.func.sum(table.letters).label("letters")
     query = (
