@@ -34,6 +34,8 @@ class Follower:
         self._source = source
         self._streams = streams
         self._tried: dict[int, int] = {}  # stream id -> the last letter whose presence was tried
+        self._followed = 0  # the last sent letter that was looked after: each has its turn
+        self._traced = 0  # the last letter of which an effect was looked for
 
     def step(self) -> None:
         """Updates the outcomes of sent letters, and finds letters that someone else removed."""
@@ -45,8 +47,9 @@ class Follower:
 
     def _follow_sent(self) -> None:
         with self._store.read() as connection:
-            sent = reads.sent_letters(connection, self._source.name, SENT_A_STEP)
+            sent = reads.sent_letters(connection, self._source.name, self._followed, SENT_A_STEP)
             groups = reads.groups_of_streams(connection, self._source.name)
+        self._followed = sent[-1].letter_id if len(sent) == SENT_A_STEP else 0
         by_origin: dict[str, list[Any]] = defaultdict(list)
         for row in sent:
             by_origin[row.target].append(row)
@@ -88,8 +91,8 @@ class Follower:
         """An event that the retried one caused, seen after it was sent, is the best evidence there is."""
         at_ms = now_ms()
         with self._store.read() as connection:
-            caused = reads.effects_of_sent(
-                connection, self._source.name, at_ms - EFFECTS_WITHIN_MS, SENT_A_STEP
+            caused, self._traced = reads.effects_of_sent(
+                connection, self._source.name, at_ms - EFFECTS_WITHIN_MS, self._traced, SENT_A_STEP
             )
         if caused:
             with self._store.write() as tx:
@@ -100,17 +103,15 @@ class Follower:
 
     def _find_gone(self, watched: Watched) -> None:
         """Tries the open letters of a stream that holds fewer entries than we have letters of it."""
-        if watched.seen is None or watched.cursor is None:
-            return
         with self._store.read() as connection:
             count = reads.open_in_stream(connection, watched.id)
-            if count <= watched.seen.length:
+            if count <= watched.length:
                 return
             rows = reads.open_after(connection, watched.id, self._tried.get(watched.id, 0), PRESENT_A_STEP)
         self._tried[watched.id] = rows[-1].id if rows else 0
-        current = [row for row in rows if row.incarnation == watched.cursor.incarnation]
+        current = [row for row in rows if row.incarnation == watched.incarnation]
         there = self._broker.present(watched.name, [row.position for row in current])
-        reborn = [row.id for row in rows if row.incarnation < watched.cursor.incarnation]
+        reborn = [row.id for row in rows if row.incarnation < watched.incarnation]
         removed = [row.id for row in current if row.position not in there]
         self._gone(reborn, "its stream was deleted and made anew")
         self._gone(removed, "someone else trimmed, deleted or moved it")

@@ -35,7 +35,7 @@ class LagSampler:
 
     def step(self) -> None:
         """Samples every group of the streams that were last looked at."""
-        watched = {name: w for name, w in self._streams.watched.items() if w.seen}
+        watched = {name: w for name, w in self._streams.watched.items() if w.parts}
         seen = self._broker.groups(list(watched))
         at_ms = now_ms()
         with self._store.read() as connection:

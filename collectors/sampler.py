@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import xxhash
 
-from collectors.brokers.base import Batch, Broker, Cursor, StreamSeen
-from collectors.streams import DEAD_LETTERS, Streams, Watched
+from collectors.brokers.base import Batch, Broker
+from collectors.streams import DEAD_LETTERS, Part, Streams, Watched
 from eventwake.clock import now_ms
 from eventwake.decoding import original
 from eventwake.decoding.envelope import Decoder
@@ -22,6 +22,7 @@ from eventwake.settings import Saga, Source
 from eventwake.store.session import Connection, Store
 from eventwake.store.writes import events, letters, sagas, sources
 from eventwake.store.writes.events import EventRow, Flag
+from eventwake.store.writes.sources import CursorRow
 
 log = logging.getLogger(__name__)
 
@@ -33,16 +34,16 @@ MEAN_KEEPS = 0.8  # weight of the past in the running mean of an entry's size
 
 class _Wanted(NamedTuple):
     watched: Watched
-    seen: StreamSeen
-    cursor: Cursor
+    part: Part
     at_most: int
 
 
 @dataclass(slots=True)
 class _Prepared:
-    """One stream's batch, decoded and ready to be written."""
+    """One partition's batch, decoded and ready to be written."""
 
     watched: Watched
+    part: Part
     batch: Batch
     counts: events.Counts
     rows: list[EventRow] = field(default_factory=list)
@@ -77,42 +78,42 @@ class Sampler:
         """Reads every stream once, a bounded batch each; whether any has more waiting."""
         more = False
         for wanted in self._reads():
-            prepared = [self._prepare(watched, batch) for watched, batch in self._read(wanted)]
+            prepared = [self._prepare(watched, part, batch) for watched, part, batch in self._read(wanted)]
             for transaction in _transactions(prepared):
                 self._write(transaction)
             more |= any(p.batch.more for p in prepared)
         return more
 
     def _reads(self) -> Iterator[list[_Wanted]]:
-        """The streams with how many entries to ask of each, in exchanges of about `BYTES_A_READ`."""
+        """The partitions with how many entries to ask of each, in exchanges of about `BYTES_A_READ`."""
         wanted: list[_Wanted] = []
         room = float(BYTES_A_READ)
         for watched in list(self._streams.watched.values()):
-            if watched.seen is None or watched.cursor is None:
-                continue
             most = LETTERS_A_TRANSACTION if watched.kind == DEAD_LETTERS else ROWS_A_TRANSACTION
             count = max(1, min(most, int(BYTES_A_READ / watched.mean_bytes)))
-            if wanted and room < count * watched.mean_bytes:
-                yield wanted
-                wanted, room = [], float(BYTES_A_READ)
-            wanted.append(_Wanted(watched, watched.seen, watched.cursor, count))
-            room -= count * watched.mean_bytes
+            for part in watched.parts.values():
+                if wanted and room < count * watched.mean_bytes:
+                    yield wanted
+                    wanted, room = [], float(BYTES_A_READ)
+                wanted.append(_Wanted(watched, part, count))
+                room -= count * watched.mean_bytes
         if wanted:
             yield wanted
 
-    def _read(self, wanted: Sequence[_Wanted]) -> Iterator[tuple[Watched, Batch]]:
+    def _read(self, wanted: Sequence[_Wanted]) -> Iterator[tuple[Watched, Part, Batch]]:
         asked = []
-        for watched, seen, cursor, at_most in wanted:
-            if watched.kind != DEAD_LETTERS and (watched.unread or 0) > self._source.max_backlog:
+        for watched, part, at_most in wanted:
+            if watched.kind != DEAD_LETTERS and (part.unread or 0) > self._source.max_backlog:
                 log.warning("stream %s: too far behind, skipping to its newest event", watched.name)
-                yield watched, self._broker.skip_to_newest(seen, cursor)
+                yield watched, part, self._broker.skip_to_newest(part.seen, part.cursor)
             else:
-                asked.append((seen, cursor, at_most))
+                asked.append((part.seen, part.cursor, at_most))
         for batch in self._broker.read(asked):
-            yield self._streams.watched[batch.stream], batch
+            watched = self._streams.watched[batch.stream]
+            yield watched, watched.parts[batch.cursor.partition], batch
 
-    def _prepare(self, watched: Watched, batch: Batch) -> _Prepared:
-        prepared = _Prepared(watched, batch, events.Counts(self._kinds))
+    def _prepare(self, watched: Watched, part: Part, batch: Batch) -> _Prepared:
+        prepared = _Prepared(watched, part, batch, events.Counts(self._kinds))
         take = self._take_letter if watched.kind == DEAD_LETTERS else self._take_event
         total = 0
         for record in batch.records:
@@ -170,7 +171,7 @@ class Sampler:
         return xxhash.xxh32_intdigest(trace.encode()) < self._source.sample_rate * 2**32
 
     def _write(self, prepared: Sequence[_Prepared]) -> None:
-        changed = [p for p in prepared if p.batch.cursor != p.watched.cursor or p.batch.gap]
+        changed = [p for p in prepared if p.batch.cursor != p.part.cursor or p.batch.gap]
         if changed:
             at_ms = now_ms()
             with self._store.write() as tx:
@@ -182,8 +183,8 @@ class Sampler:
                     if seen:
                         sagas.follow(tx, definition, seen)
         for p in prepared:  # only what is committed counts as read
-            p.watched.cursor = p.batch.cursor
-            p.watched.unread = p.batch.unread
+            p.part.cursor = p.batch.cursor
+            p.part.unread = p.batch.unread
 
     def _write_one(self, tx: Connection, prepared: _Prepared, at_ms: int) -> None:
         stream_id, batch = prepared.watched.id, prepared.batch
@@ -191,9 +192,7 @@ class Sampler:
         events.append(tx, prepared.rows, self._segment_rows, at_ms)
         events.learn_links(tx, stream_id, prepared.rows, at_ms)
         letters.add(tx, self._source.name, stream_id, cursor.incarnation, prepared.new_letters, at_ms)
-        sources.save_cursor(
-            tx, stream_id, cursor.partition, cursor.incarnation, cursor.position, cursor.read_count, at_ms
-        )
+        sources.save_cursor(tx, stream_id, CursorRow(*cursor), at_ms)
         if gap:
             places = (gap.after_position, gap.before_position)
             sources.add_gap(tx, stream_id, cursor.incarnation, places, gap.missed, gap.reason, at_ms)

@@ -1,8 +1,8 @@
 """The streams of one source that are watched: found, looked at, and followed through deletion and rebirth."""
 
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from collectors.brokers.base import KEYS_A_PAGE, Broker, Cursor, StreamSeen
 from eventwake.clock import now_ms
@@ -17,16 +17,37 @@ EVENTS, DEAD_LETTERS = "events", "dead_letters"
 
 
 @dataclass(slots=True)
+class Part:
+    """One partition: what the last look showed, and how far it has been read."""
+
+    seen: StreamSeen
+    cursor: Cursor
+    unread: int | None = None
+
+
+@dataclass(slots=True)
 class Watched:
-    """One stream with how far it has been read and what the last look showed."""
+    """One stream. `cursors` are those that an earlier run left; `parts` is empty until the first look."""
 
     id: int
     name: str
     kind: str
-    cursor: Cursor | None = None
-    seen: StreamSeen | None = None
-    unread: int | None = None
+    cursors: dict[int, Cursor] = field(default_factory=dict)
+    parts: dict[int, Part] = field(default_factory=dict)
     mean_bytes: float = 1_000.0  # of an entry; learned from what is read
+
+    @property
+    def unread(self) -> int | None:
+        """Events that wait to be read; None where that is not known of every partition."""
+        return _sum([part.unread for part in self.parts.values()])
+
+    @property
+    def length(self) -> int:
+        return sum(part.seen.length for part in self.parts.values())
+
+    @property
+    def incarnation(self) -> int:
+        return max((part.cursor.incarnation for part in self.parts.values()), default=0)
 
 
 class Streams:
@@ -46,12 +67,9 @@ class Streams:
         with self._store.read() as connection:
             rows = sources.known_streams(connection, self._source.name)
         for row in rows:
-            if row.name in self.watched or not self._source.watches(row.name):
-                continue
-            cursor = None
-            if row.cursor_position is not None:
-                cursor = Cursor(row.cursor_position, row.cursor_read_count, row.cursor_incarnation)
-            self.watched[row.name] = Watched(row.id, row.name, self._kind(row.name), cursor)
+            if row.name not in self.watched and self._source.watches(row.name):
+                cursors = {place.partition: Cursor(*place) for place in row.cursors}
+                self.watched[row.name] = Watched(row.id, row.name, self._kind(row.name), cursors)
 
     def discover(self) -> bool:
         """Looks through some more of the broker's names, within the scan budget; True once through all."""
@@ -74,12 +92,15 @@ class Streams:
         gone = [
             w for name, w in self.watched.items() if name not in looked.heads and name not in looked.refused
         ]
-        for name, seen in looked.heads.items():
+        for name, heads in looked.heads.items():
             watched = self.watched[name]
-            watched.seen = seen
-            watched.cursor = self._cursor(watched, seen)
+            for seen in heads:
+                part = watched.parts.get(seen.partition)
+                before = part.cursor if part else watched.cursors.get(seen.partition)
+                cursor = self._cursor(watched, seen, before)
+                watched.parts[seen.partition] = Part(seen, cursor, part.unread if part else None)
         at_ms = now_ms()
-        rows = [_seen_row(w, at_ms) for w in self.watched.values() if w.seen and w.name in looked.heads]
+        rows = [_seen_row(self.watched[name], at_ms) for name in looked.heads]
         with self._store.write() as tx:
             sources.stream_seen(tx, rows)
             if gone:
@@ -88,13 +109,13 @@ class Streams:
             log.info("stream %s is gone", watched.name)
             del self.watched[watched.name]
 
-    def _cursor(self, watched: Watched, seen: StreamSeen) -> Cursor:
-        if watched.cursor is None:
+    def _cursor(self, watched: Watched, seen: StreamSeen, before: Cursor | None) -> Cursor:
+        if before is None:
             # a dead letter matters however old it is
             start = "earliest" if watched.kind == DEAD_LETTERS else self._source.start
             return self._broker.first_cursor(seen, start)
-        cursor = self._broker.follow(seen, watched.cursor, lambda position: self._knows(watched, position))
-        if cursor.incarnation != watched.cursor.incarnation:
+        cursor = self._broker.follow(seen, before, lambda position: self._knows(watched, position))
+        if cursor.incarnation != before.incarnation:
             log.warning("stream %s was made anew or went back in time", watched.name)
         return cursor
 
@@ -115,16 +136,20 @@ class Streams:
 
 
 def _seen_row(watched: Watched, at_ms: int) -> dict[str, object]:
-    seen = watched.seen
-    if seen is None:
-        raise ValueError(f"{watched.name} was not looked at")
+    heads = [part.seen for part in watched.parts.values()]
     return {
         "id": watched.id,
-        "incarnation": watched.cursor.incarnation if watched.cursor else 0,
-        "length": seen.length,
-        "added": seen.added,
-        "first_position": seen.first_position,
-        "last_position": seen.last_position,
+        "incarnation": watched.incarnation,
+        "length": watched.length,
+        "added": _sum([head.added for head in heads]),
+        "first_position": next((head.first_position for head in heads), None),
+        "last_position": ",".join(head.last_position for head in heads),
         "unread": watched.unread,
         "sampled_ms": at_ms,
     }
+
+
+def _sum(numbers: Sequence[int | None]) -> int | None:
+    """The sum; None where a part is not known."""
+    known = [number for number in numbers if number is not None]
+    return sum(known) if known and len(known) == len(numbers) else None

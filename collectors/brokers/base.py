@@ -39,19 +39,25 @@ class Server(NamedTuple):
 
 
 class StreamSeen(NamedTuple):
-    """One look at a stream. `added` counts all events ever added; None where the broker does not count."""
+    """One look at a stream, or at one partition of it.
+
+    `added` counts all events ever added; None where the broker does not count. `identity` changes when the
+    stream is deleted and made again; "" where the broker has no such thing.
+    """
 
     name: str
     length: int
     added: int | None
     first_position: str | None
     last_position: str
+    partition: int = 0
+    identity: str = ""
 
 
 class Looked(NamedTuple):
-    """Heads by stream name, and why a stream was refused."""
+    """Heads by stream name, one for each partition, and why a stream was refused."""
 
-    heads: dict[str, StreamSeen]
+    heads: dict[str, Sequence[StreamSeen]]
     refused: dict[str, str]
 
 
@@ -66,6 +72,7 @@ class Cursor(NamedTuple):
     read_count: int | None
     incarnation: int = 0
     partition: int = 0
+    identity: str = ""  # of the stream that it is a place in
 
 
 class Gap(NamedTuple):
@@ -79,7 +86,7 @@ class Gap(NamedTuple):
 
 @dataclass(slots=True)
 class Batch:
-    """What one read of one stream gave. `unread` is how many events wait behind the cursor."""
+    """What one read of one partition gave. `unread` is how many events wait behind the cursor."""
 
     stream: str
     records: list[Record]
@@ -154,12 +161,16 @@ class LetterToSend:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What became of one letter; `position` is where the sent event lies now."""
+    """What became of one letter; `position` is where the sent event lies now.
+
+    `sent_ms` is when it was sent, by the broker's clock; None where that is not known.
+    """
 
     letter_id: int
     state: SendState
     position: str | None = None
     detail: str = ""
+    sent_ms: int | None = None
 
 
 class GroupView(NamedTuple):
@@ -224,7 +235,7 @@ class Broker(ABC):
 
     @abstractmethod
     def read(self, wanted: Sequence[tuple[StreamSeen, Cursor, int]]) -> list[Batch]:
-        """The next events of each stream, at most so many, in as few exchanges as the broker allows."""
+        """The next events of each partition, at most so many, in as few exchanges as the broker allows."""
 
     @abstractmethod
     def skip_to_newest(self, seen: StreamSeen, cursor: Cursor) -> Batch:

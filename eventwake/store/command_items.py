@@ -4,7 +4,7 @@ Written by the operator, the collectors' worker for commands, before and after i
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,8 @@ from eventwake.domain.dead_letter import LetterState
 from eventwake.domain.operation import ENDED, FINISHED, Actor, CommandKind, CommandState, ItemState
 from eventwake.store import schema
 from eventwake.store.writes.letters import IDS_A_STATEMENT, transition
+
+CANCELLED = "cancelled"  # why an item was given back when a person stopped its operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def next_items(connection: Connection, command_id: int, states: Sequence[ItemSta
         connection.execute(
             sa.select(
                 item.c.letter_id, item.c.attempt, item.c.state, item.c.replay_id, item.c.intent,
-                item.c.identity, item.c.sent_position, item.c.changed_ms,
+                item.c.identity, item.c.sent_position, item.c.sent_ms, item.c.changed_ms, item.c.detail,
                 letter.c.position, letter.c.incarnation, letter.c.stream_id, item.c.target,
                 letter.c.own_fields, letter.c.size, letter.c.body, letter.c.checksum, letter.c.group_name,
                 stream.c.name.label("stream"), stream.c.incarnation.label("stream_incarnation"),
@@ -85,29 +87,59 @@ def next_items(connection: Connection, command_id: int, states: Sequence[ItemSta
     )  # fmt: skip
 
 
-def intend(tx: Connection, command_id: int, intents: Mapping[int, str], now_ms: int) -> None:
-    """Writes, before the broker is touched, that these letters may be sent from now on."""
+def intend(tx: Connection, command_id: int, intents: Mapping[int, str], now_ms: int) -> set[int]:
+    """Writes, before the broker is touched, that these letters may be sent from now on.
+
+    Those that are ours to send: others were cancelled, or another operator began with them.
+    """
     item = schema.command_item
-    if intents:
+    won = _those_in(tx, command_id, intents, [ItemState.CLAIMED])
+    if won:
         tx.execute(
             sa.update(item)
             .where(item.c.command_id == command_id, item.c.letter_id == sa.bindparam("letter"))
             .values(state=ItemState.INTENDED.value, intent=sa.bindparam("intended"), changed_ms=now_ms),
-            [{"letter": letter_id, "intended": intent} for letter_id, intent in intents.items()],
+            [{"letter": letter_id, "intended": intents[letter_id]} for letter_id in sorted(won)],
         )
+    return won
+
+
+def _those_in(
+    tx: Connection, command_id: int, letter_ids: Iterable[int], states: Sequence[ItemState]
+) -> set[int]:
+    """Items that may move on: an operator that was stopped for long finds its own moved on by another."""
+    item, wanted = schema.command_item.c, sorted(letter_ids)
+    found: set[int] = set()
+    for start in range(0, len(wanted), IDS_A_STATEMENT):
+        found.update(
+            tx.scalars(
+                sa.select(item.letter_id)
+                .where(
+                    item.command_id == command_id,
+                    item.letter_id.in_(wanted[start : start + IDS_A_STATEMENT]),
+                    item.state.in_([state.value for state in states]),
+                )
+                .with_for_update()
+            )
+        )
+    return found
 
 
 def sent_items(
     tx: Connection,
     command_id: int,
-    positions: Mapping[int, str | None],
+    sent: Mapping[int, tuple[str | None, int]],
     identity: str,
     now_ms: int,
     detail: str = "",
-) -> None:
-    """The broker took these letters; `identity` names the server that did."""
+) -> set[int]:
+    """The broker took these letters: where each lies, and when it was sent (ms).
+
+    `identity` names the server that took them. Those whose items moved.
+    """
     item = schema.command_item
-    if positions:
+    moved = _those_in(tx, command_id, sent, [ItemState.INTENDED, ItemState.SENT])
+    if moved:
         tx.execute(
             sa.update(item)
             .where(item.c.command_id == command_id, item.c.letter_id == sa.bindparam("letter"))
@@ -115,29 +147,35 @@ def sent_items(
                 state=ItemState.SENT.value,
                 sent_position=sa.bindparam("at_position"),
                 identity=identity,
-                sent_ms=now_ms,
+                sent_ms=sa.bindparam("at_ms"),
                 changed_ms=now_ms,
                 detail=detail,
             ),
-            [{"letter": letter_id, "at_position": position} for letter_id, position in positions.items()],
+            [
+                {"letter": letter_id, "at_position": sent[letter_id][0], "at_ms": sent[letter_id][1]}
+                for letter_id in sorted(moved)
+            ],
         )
+    return moved
 
 
 def finish_items(
     tx: Connection, command_id: int, ends: Mapping[int, tuple[ItemState, str]], now_ms: int
-) -> None:
-    """The last state of these items, each with what is to be said of it."""
+) -> set[int]:
+    """The last state of these items, each with what is to be said of it; those that had not ended yet."""
     item = schema.command_item
-    if ends:
+    moved = _those_in(tx, command_id, ends, [state for state in ItemState if state not in ENDED])
+    if moved:
         tx.execute(
             sa.update(item)
             .where(item.c.command_id == command_id, item.c.letter_id == sa.bindparam("letter"))
             .values(state=sa.bindparam("ended"), detail=sa.bindparam("said"), changed_ms=now_ms),
             [
-                {"letter": letter_id, "ended": state.value, "said": detail}
-                for letter_id, (state, detail) in ends.items()
+                {"letter": letter_id, "ended": ends[letter_id][0].value, "said": ends[letter_id][1]}
+                for letter_id in sorted(moved)
             ],
         )
+    return moved
 
 
 def release(tx: Connection, command_id: int, letter_ids: Sequence[int], now_ms: int, detail: str) -> None:
@@ -173,15 +211,14 @@ def finish_if_ended(tx: Connection, command_id: int, now_ms: int) -> bool:
     if any(ItemState(state) not in ENDED for state in counts):
         return False
     cancelled = tx.scalar(
-        sa.select(sa.func.count()).where(item.c.command_id == command_id, item.c.detail == "cancelled")
+        sa.select(sa.func.count()).where(item.c.command_id == command_id, item.c.detail == CANCELLED)
     )
-    nothing_done = ItemState.DONE.value not in counts
-    state = CommandState.DONE
-    if nothing_done:
-        state = CommandState.CANCELLED if cancelled else CommandState.FAILED
+    state = CommandState.DONE if ItemState.DONE.value in counts else CommandState.FAILED
+    if cancelled:
+        state = CommandState.CANCELLED
     tx.execute(
         sa.update(table)
-        .where(table.c.id == command_id)
+        .where(table.c.id == command_id, table.c.state.not_in([ended.value for ended in FINISHED]))
         .values(state=state.value, finished_ms=now_ms, detail=_summary(counts))
     )
     return True

@@ -16,6 +16,7 @@ from eventwake.domain.dead_letter import LetterState, replay_id
 from eventwake.domain.errors import Conflict
 from eventwake.domain.operation import Actor, CommandKind, CommandState, ItemState
 from eventwake.store import command_items, schema
+from eventwake.store.writes.events import Flag
 from eventwake.store.writes.letters import IDS_A_STATEMENT, transition
 
 # which letters each kind of operation may take
@@ -60,6 +61,8 @@ def submit(tx: Connection, order: Order, now_ms: int) -> Submitted:
             left_out[letter_id] = f"it is {row.state}"
         elif order.kind is CommandKind.RETRY and not _target(order, row):
             left_out[letter_id] = "it does not say where it came from; choose a target"
+        elif order.kind is CommandKind.RESTORE and row.flags & Flag.MASKED:
+            left_out[letter_id] = "its copy here is masked, so the letter cannot be put back as it was"
     free = [letter_id for letter_id in sorted(rows) if letter_id not in left_out]
     if not free:
         raise Conflict(_why_none(left_out))
@@ -85,7 +88,8 @@ def _letters(tx: Connection, letter_ids: Sequence[int]) -> dict[int, Any]:
     table = schema.letter.c
     columns = (
         table.id, table.version, table.state, table.attempt, table.source, table.stream_id,
-        table.incarnation, table.position, table.origin_stream, schema.stream.c.name.label("stream"),
+        table.incarnation, table.position, table.origin_stream, table.flags,
+        schema.stream.c.name.label("stream"),
     )  # fmt: skip
     rows = {}
     for start in range(0, len(letter_ids), IDS_A_STATEMENT):
@@ -167,7 +171,7 @@ def add_audit(
 
 def cancel(tx: Connection, command_id: int, actor: Actor, now_ms: int) -> int:
     """Frees the letters that the operation has not begun with; how many. What was begun is finished."""
-    freed = command_items.give_back(tx, command_id, "cancelled", now_ms)
+    freed = command_items.give_back(tx, command_id, command_items.CANCELLED, now_ms)
     command_items.finish_if_ended(tx, command_id, now_ms)
     add_audit(tx, actor, "cancel", f"operation {command_id}", {"freed": freed}, now_ms)
     return freed

@@ -115,6 +115,7 @@ cursor = _table(
     _int("incarnation"),
     _text("position"),
     _maybe_int("read_count"),  # events of this incarnation up to the position; null: not countable
+    _text("identity"),  # of the stream that it is a place in, where the broker names one
     _int("at_ms"),
     **BY_KEY,
 )

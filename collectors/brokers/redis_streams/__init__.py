@@ -61,7 +61,7 @@ class RedisStreams(Broker):
 
     def look(self, streams: Sequence[str]) -> Looked:
         self._heads, refused = reading.read_heads(self._client, streams)
-        return Looked({name: head.seen for name, head in self._heads.items()}, refused)
+        return Looked({name: [head.seen] for name, head in self._heads.items()}, refused)
 
     def first_cursor(self, seen: StreamSeen, start: str) -> Cursor:
         return reading.first_cursor(seen, start, self._server_ms())

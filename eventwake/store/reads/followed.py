@@ -15,8 +15,8 @@ FOLLOWED = (LetterState.SENT.value, LetterState.SETTLED.value)
 SEGMENTS_FOR_EFFECTS = 2
 
 
-def sent_letters(connection: Connection, source: str, limit: int) -> Sequence[Any]:
-    """Letters whose newest attempt was sent and not yet seen consumed, longest unseen first.
+def sent_letters(connection: Connection, source: str, after_id: int, limit: int) -> Sequence[Any]:
+    """Letters with greater ids whose newest attempt was sent and not yet seen consumed.
 
     Columns: letter_id, attempt, target, sent_position, group_name.
     """
@@ -30,8 +30,9 @@ def sent_letters(connection: Connection, source: str, limit: int) -> Sequence[An
             letter.c.source == source,
             command.c.kind == CommandKind.RETRY.value,
             item.c.sent_position.is_not(None),
+            letter.c.id > after_id,
         )
-        .order_by(letter.c.changed_ms)
+        .order_by(letter.c.id)
         .limit(limit)
     ).all()
 
@@ -51,8 +52,13 @@ def groups_of_streams(connection: Connection, source: str) -> dict[str, list[str
     return names
 
 
-def effects_of_sent(connection: Connection, source: str, since_ms: int, limit: int) -> dict[int, str]:
-    """letter id -> an event that its retried event caused, for letters sent or consumed since then."""
+def effects_of_sent(
+    connection: Connection, source: str, since_ms: int, after_id: int, limit: int
+) -> tuple[dict[int, str], int]:
+    """letter id -> an event that its retried event caused, for letters sent or consumed since then.
+
+    Of those with greater ids at most `limit` are looked at; also the last id looked at, 0 once through all.
+    """
     letter, item = schema.letter, schema.command_item
     states = (*FOLLOWED, LetterState.CONSUMED.value)
     rows = connection.execute(
@@ -65,8 +71,9 @@ def effects_of_sent(connection: Connection, source: str, since_ms: int, limit: i
             letter.c.correlation_hash.is_not(None),
             letter.c.event_id.is_not(None),
             item.c.sent_position.is_not(None),
+            letter.c.id > after_id,
         )
-        .order_by(letter.c.changed_ms.desc())
+        .order_by(letter.c.id)
         .limit(limit)
     ).all()
     found = {}
@@ -86,7 +93,7 @@ def effects_of_sent(connection: Connection, source: str, since_ms: int, limit: i
             if effect:
                 found[row.id] = f"{effect.event_type} {effect.event_id or ''}".strip()
                 break
-    return found
+    return found, rows[-1].id if len(rows) == limit else 0
 
 
 def open_in_stream(connection: Connection, stream_id: int) -> int:

@@ -23,6 +23,8 @@ IDS_A_STATEMENT = 500  # SQLite takes 32,766 parameters; smaller lists plan and 
 RETURNABLE = frozenset(
     {LetterState.SENT, LetterState.SETTLED, LetterState.CONSUMED, LetterState.SUCCEEDED, LetterState.UNKNOWN}
 )
+BY_REPLAY_ID = "its replay id is in it"
+BY_EVENT_ID = "the same event failed again after the retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,16 +202,27 @@ def _know_fingerprint(tx: Connection, letter: DeadLetter, failed_ms: int) -> Non
 
 
 def _came_back(tx: Connection, new: NewLetter, row: Mapping[str, Any], letter_id: int, now_ms: int) -> None:
-    """Finds the letter that this one is the return of: by replay id, else by event id, group and time."""
+    """Finds the letter that this one is the return of: by replay id, else by event, group, place or time."""
     item, table = schema.command_item, schema.letter
     earlier = None
-    how = "its replay id is in it"
+    how = BY_REPLAY_ID
     if new.letter.replay_id:
-        earlier = tx.scalar(sa.select(item.c.letter_id).where(item.c.replay_id == new.letter.replay_id))
+        earlier = tx.scalar(
+            sa.select(item.c.letter_id)
+            .join(table, table.c.id == item.c.letter_id)
+            .where(
+                item.c.replay_id == new.letter.replay_id,
+                _may_be_one_group(table.c.group_name, sa.literal(row["group_name"], sa.Text)),
+            )
+        )
     elif row["event_id_hash"] is not None:
-        how = "the same event failed again after the retry"
+        how = BY_EVENT_ID
+        failed_where_sent = (item.c.target == new.letter.origin_stream) & (
+            item.c.sent_position == new.letter.origin_position
+        )
         earlier = tx.scalar(
             sa.select(table.c.id)
+            .join(item, (item.c.letter_id == table.c.id) & (item.c.attempt == table.c.attempt))
             .where(
                 table.c.event_id_hash == row["event_id_hash"],
                 table.c.event_id == row["event_id"],
@@ -217,7 +230,8 @@ def _came_back(tx: Connection, new: NewLetter, row: Mapping[str, Any], letter_id
                 table.c.id != letter_id,
                 table.c.state.in_(RETURNABLE),
                 table.c.group_name.is_not_distinct_from(row["group_name"]),
-                table.c.changed_ms <= new.record.recorded_ms,
+                failed_where_sent
+                | (sa.func.coalesce(item.c.sent_ms, item.c.changed_ms) <= new.record.recorded_ms),
             )
             .order_by(table.c.id.desc())
             .limit(1)
@@ -225,6 +239,41 @@ def _came_back(tx: Connection, new: NewLetter, row: Mapping[str, Any], letter_id
     if earlier is not None:
         detail = f"came back as letter {letter_id}: {how}"
         transition(tx, [earlier], LetterState.CAME_BACK, now_ms, come_from=RETURNABLE, detail=detail)
+
+
+def _may_be_one_group(
+    one: sa.ColumnElement[str | None], other: sa.ColumnElement[str | None]
+) -> sa.ColumnElement[bool]:
+    """Where another group fails on what a retry sent, that is a letter of its own."""
+    return one.is_(None) | other.is_(None) | (one == other)
+
+
+def find_returns(tx: Connection, letter_ids: Sequence[int], now_ms: int) -> None:
+    """Finds letters, of those just noted as sent, whose event had failed again before that was noted."""
+    item, table, back = schema.command_item, schema.letter, schema.letter.alias()
+    is_ours = (item.c.letter_id == table.c.id) & (item.c.attempt == table.c.attempt)
+    by_replay_id = (back.c.came_from == item.c.replay_id) & _may_be_one_group(
+        table.c.group_name, back.c.group_name
+    )
+    by_place = (
+        (back.c.event_id_hash == table.c.event_id_hash)
+        & (back.c.event_id == table.c.event_id)
+        & back.c.group_name.is_not_distinct_from(table.c.group_name)
+        & (back.c.origin_stream == item.c.target)
+        & (back.c.origin_position == item.c.sent_position)
+    )
+    for start in range(0, len(letter_ids), IDS_A_STATEMENT):
+        ours = table.c.id.in_(letter_ids[start : start + IDS_A_STATEMENT])
+        for same, how in ((by_replay_id, BY_REPLAY_ID), (by_place, BY_EVENT_ID)):
+            found = tx.execute(
+                sa.select(table.c.id, back.c.id.label("returned"))
+                .join(item, is_ours)
+                .join(back, same & (back.c.id > table.c.id))
+                .where(ours)
+            ).all()
+            for row in found:
+                detail = f"came back as letter {row.returned}: {how}"
+                transition(tx, [row.id], LetterState.CAME_BACK, now_ms, come_from=RETURNABLE, detail=detail)
 
 
 def _being_restored(tx: Connection, stream_id: int) -> dict[tuple[int, bytes], int]:

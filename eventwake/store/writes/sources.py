@@ -2,9 +2,9 @@
 
 import os
 import platform
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -15,16 +15,23 @@ from eventwake.store.upsert import insert, upsert
 SAME_GAP_MS = 3_600_000  # uncountable gaps within an hour are one row that grows
 
 
-@dataclass(frozen=True, slots=True)
-class StreamRow:
-    """A watched stream as the store knows it; the cursor's parts are None before the first contact."""
+class CursorRow(NamedTuple):
+    """How far one partition has been read."""
+
+    position: str
+    read_count: int | None
+    incarnation: int
+    partition: int
+    identity: str
+
+
+class StreamRow(NamedTuple):
+    """A watched stream as the store knows it, with a cursor for each partition that was read before."""
 
     id: int
     name: str
     kind: str
-    cursor_incarnation: int
-    cursor_position: str | None
-    cursor_read_count: int | None
+    cursors: list[CursorRow]
 
 
 def register_source(
@@ -90,18 +97,15 @@ def heartbeat(tx: Connection, source: str, role: str, state: str, now_ms: int, d
 
 def known_streams(connection: Connection, source: str) -> list[StreamRow]:
     """The source's streams that are not gone, with their cursors."""
-    stream, cursor = schema.stream.c, schema.cursor.c
-    rows = connection.execute(
-        sa.select(stream.id, stream.name, stream.kind, cursor.incarnation, cursor.position, cursor.read_count)
-        .join_from(
-            schema.stream,
-            schema.cursor,
-            (cursor.stream_id == stream.id) & (cursor.partition == 0),
-            isouter=True,
-        )
-        .where(stream.source == source, stream.gone_ms.is_(None))
-    )
-    return [StreamRow(*row) for row in rows]
+    stream, cursor = schema.stream.c, schema.cursor
+    own = (stream.source == source, stream.gone_ms.is_(None))
+    cursors: dict[int, list[CursorRow]] = defaultdict(list)
+    columns = (cursor.c[name] for name in CursorRow._fields)
+    joined = cursor.join(schema.stream, stream.id == cursor.c.stream_id)
+    for row in connection.execute(sa.select(cursor.c.stream_id, *columns).select_from(joined).where(*own)):
+        cursors[row[0]].append(CursorRow(*row[1:]))
+    rows = connection.execute(sa.select(stream.id, stream.name, stream.kind).where(*own))
+    return [StreamRow(*row, cursors[row.id]) for row in rows]
 
 
 def add_streams(tx: Connection, source: str, streams: Sequence[tuple[str, str]], now_ms: int) -> None:
@@ -139,30 +143,9 @@ def streams_gone(tx: Connection, stream_ids: Sequence[int], now_ms: int) -> None
     )
 
 
-def save_cursor(
-    tx: Connection,
-    stream_id: int,
-    partition: int,
-    incarnation: int,
-    position: str,
-    read_count: int | None,
-    now_ms: int,
-) -> None:
+def save_cursor(tx: Connection, stream_id: int, cursor: CursorRow, now_ms: int) -> None:
     """The cursor, in the transaction of the rows that it covers."""
-    upsert(
-        tx,
-        schema.cursor,
-        [
-            {
-                "stream_id": stream_id,
-                "partition": partition,
-                "incarnation": incarnation,
-                "position": position,
-                "read_count": read_count,
-                "at_ms": now_ms,
-            }
-        ],
-    )
+    upsert(tx, schema.cursor, [{"stream_id": stream_id, **cursor._asdict(), "at_ms": now_ms}])
 
 
 def add_gap(

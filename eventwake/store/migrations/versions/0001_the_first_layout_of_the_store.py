@@ -274,6 +274,7 @@ def upgrade() -> None:
         sa.Column("incarnation", sa.BigInteger(), nullable=False),
         sa.Column("position", sa.Text(), nullable=False),
         sa.Column("read_count", sa.BigInteger(), nullable=True),
+        sa.Column("identity", sa.Text(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["stream_id"],
