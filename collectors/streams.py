@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from collectors.brokers.base import KEYS_A_PAGE, Broker, Cursor, StreamSeen
 from eventwake.clock import now_ms
@@ -58,7 +59,6 @@ class Streams:
         self._broker = broker
         self._source = source
         self._pages: Iterator[list[str]] | None = None
-        self._found: set[str] = set()
         self.watched: dict[str, Watched] = {}
         self.refused: dict[str, str] = {}
 
@@ -75,15 +75,12 @@ class Streams:
         """Looks through some more of the broker's names, within the scan budget; True once through all."""
         self._pages = self._pages or self._broker.discover(self._source.watches)
         pages = max(1, round(self._source.keys_scanned_per_s * self._source.poll_s / KEYS_A_PAGE))
-        for _ in range(pages):
-            page = next(self._pages, None)
-            if page is None:
-                self._pages = None
-                self._take_in(sorted(self._found - self.watched.keys()))
-                self._found = set()
-                return True
-            self._found.update(page)
-        return False
+        found = list(islice(self._pages, pages))
+        self._take_in(sorted({name for page in found for name in page} - self.watched.keys()))
+        if len(found) == pages:
+            return False
+        self._pages = None
+        return True
 
     def look(self) -> None:
         """Looks at every stream's head, and decides where each is to be read from."""
