@@ -145,6 +145,37 @@ def sample_before(connection: Connection, group_id: int, at_ms: int) -> SampleRo
     return SampleRow(*row) if row else None
 
 
+def samples_between(
+    connection: Connection, group_ids: Sequence[int], since_ms: int, until_ms: int, limit: int
+) -> dict[int, list[SampleRow]]:
+    """group id -> its samples of [since, until), oldest first; at most `limit` of all of them."""
+    table = schema.group_sample.c
+    rows = connection.execute(
+        sa.select(table.group_id, *(table[name] for name in SampleRow._fields))
+        .where(table.group_id.in_(group_ids), table.at_ms >= since_ms, table.at_ms < until_ms)
+        .order_by(table.group_id, table.at_ms)
+        .limit(limit)
+    )
+    found: dict[int, list[SampleRow]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(SampleRow(*row[1:]))
+    return found
+
+
+def pending_of(connection: Connection, group_ids: Sequence[int]) -> dict[int, dict[str, PendingRow]]:
+    """group id -> position -> the pending entry that was last seen there."""
+    table = schema.pending_entry.c
+    rows = connection.execute(
+        sa.select(table.group_id, *(table[name] for name in PendingRow._fields)).where(
+            table.group_id.in_(group_ids)
+        )
+    )
+    found: dict[int, dict[str, PendingRow]] = {}
+    for row in rows:
+        found.setdefault(row[0], {})[row[1]] = PendingRow(*row[1:])
+    return found
+
+
 def rollups(connection: Connection, group_id: int, since_ms: int, until_ms: int) -> list[RollupRow]:
     """Ten-minute history of a group, oldest first."""
     table = schema.group_rollup.c

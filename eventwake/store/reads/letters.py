@@ -287,6 +287,17 @@ def of_trace(connection: Connection, correlation_id: str, event_ids: Sequence[st
     return [(LetterRow(*row[:-1]), row[-1]) for row in rows]
 
 
+def sent_copies(connection: Connection, letter_ids: Sequence[int]) -> set[tuple[str, str]]:
+    """(stream, position) of the events that retries of these letters put there."""
+    item = schema.command_item.c
+    rows = connection.execute(
+        sa.select(item.target, item.sent_position).where(
+            item.letter_id.in_(letter_ids), item.sent_position.is_not(None), item.target.is_not(None)
+        )
+    )
+    return {(row[0], row[1]) for row in rows}
+
+
 def totals(connection: Connection) -> dict[str, int]:
     """How many letters are in each state."""
     table = schema.letter_count.c
