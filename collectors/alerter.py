@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from collectors.process import Stop, set_up_logging, settle_memory
 from eventwake.clock import now_ms
@@ -29,7 +28,7 @@ def evaluate(store: Store, rules: Sequence[AlertRule], at_ms: int) -> None:
     with store.write() as tx:
         for rule in rules:
             for subject in measured[rule.kind]:
-                if not _matches(rule, subject):
+                if not rule.covers(subject.source, subject.matched):
                     continue
                 row = current.get((rule.name, subject.name))
                 before = row.alert if row else None
@@ -42,10 +41,6 @@ def evaluate(store: Store, rules: Sequence[AlertRule], at_ms: int) -> None:
                     )
         # what a rule no longer matches, or what is gone, does not fire for ever
         writes.resolve(tx, [row.id for place, row in current.items() if place not in evaluated], at_ms)
-
-
-def _matches(rule: AlertRule, subject: reads.Subject) -> bool:
-    return fnmatchcase(subject.source, rule.source) and fnmatchcase(subject.matched, rule.match)
 
 
 def main() -> None:

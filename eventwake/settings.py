@@ -133,6 +133,10 @@ class AlertRule(Part):
     source: str = "*"
     match: str = "*"  # a pattern over stream/group, a dead-letter stream or a source
 
+    def covers(self, source: str, matched: str) -> bool:
+        """Whether the rule looks at this subject."""
+        return fnmatchcase(source, self.source) and fnmatchcase(matched, self.match)
+
 
 DEFAULT_ALERTS = (
     AlertRule(name="Group far behind", kind=AlertKind.LAG, above=1_000, for_s=60),
