@@ -46,6 +46,20 @@ def version_of(facts: dict[str, str]) -> str:
     return f"Redis {facts.get('redis_version', 'of unknown version')}"
 
 
+def counts_reads(facts: dict[str, str]) -> bool:
+    """Whether the server keeps a group's `entries-read` right when a trim overtakes it.
+
+    Source: valkey pull request 1952 (8.1.1), redis pull request 13958 (8.2 has it surely).
+    """
+    if "valkey_version" in facts:
+        return _numbers(facts["valkey_version"]) >= (8, 1, 1)
+    return _numbers(facts.get("redis_version", "")) >= (8, 2)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
 def all_checks(client: RedisClient, streams: Sequence[str], *, writable: bool) -> Iterator[Check]:
     """Every finding, worst reasons first within each topic."""
     yield _version(server_facts(client)[0])
@@ -53,6 +67,7 @@ def all_checks(client: RedisClient, streams: Sequence[str], *, writable: bool) -
     yield from _rights(client, streams, writable=writable)
     if writable:
         yield _eviction(client)
+        yield _persistence(client)
     yield Check(
         "streams",
         "ok" if streams else "warning",
@@ -63,7 +78,7 @@ def all_checks(client: RedisClient, streams: Sequence[str], *, writable: bool) -
 
 def _version(facts: dict[str, str]) -> Check:
     number = facts.get("valkey_version") or facts.get("redis_version", "0")
-    parts = tuple(int(part) for part in number.split(".")[:2] if part.isdigit())
+    parts = _numbers(number)[:2]
     if parts < OLDEST_VERSION:
         return Check("version", "fault", version_of(facts), "update the server to 6.2 or later")
     if parts < (7, 0):
@@ -142,4 +157,17 @@ def _eviction(client: RedisClient) -> Check:
         f"maxmemory-policy is {policy}: the server may drop the marks that keep a retry from being sent "
         "twice after a crash",
         "set maxmemory-policy noeviction, or give the server memory enough",
+    )
+
+
+def _persistence(client: RedisClient) -> Check:
+    text: str = client.command(None, "INFO", "persistence").decode("utf-8", "replace")
+    facts = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    if facts.get("aof_enabled") == "1":
+        return Check("persistence", "ok", "the server keeps an append-only file")
+    return Check(
+        "persistence",
+        "warning",
+        "the server keeps no append-only file: a crash may make it forget what was just sent or removed",
+        "set appendonly yes; until then such a retry shows as unknown and a person decides",
     )
