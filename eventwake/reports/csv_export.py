@@ -2,9 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from eventwake.reports.document import Report
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # tells a spreadsheet that the text is UTF-8
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # source: OWASP, CSV injection
 
 
@@ -18,19 +21,27 @@ def to_csv(rows: Iterable[Any], columns: Mapping[str, str]) -> bytes:
     writer.writerow(columns.values())
     for row in rows:
         writer.writerow([harmless(getattr(row, name)) for name in columns])
-    return b"\xef\xbb\xbf" + text.getvalue().encode("utf-8", "replace")
+    return BYTE_ORDER_MARK + text.getvalue().encode("utf-8", "replace")
 
 
-def sections(parts: Sequence[tuple[str, bytes]]) -> bytes:
-    """Several tables in one file, each under its heading."""
-    body = b"\r\n".join(csv_heading(title) + table.removeprefix(b"\xef\xbb\xbf") for title, table in parts)
-    return b"\xef\xbb\xbf" + body
-
-
-def csv_heading(title: str) -> bytes:
+def report_to_csv(report: Report) -> bytes:
+    """Every table of a report in one file, each under its title, parted by an empty line."""
     text = io.StringIO()
-    csv.writer(text).writerow([harmless(title)])
-    return text.getvalue().encode("utf-8", "replace")
+    writer = csv.writer(text)
+    writer.writerow([harmless(report.title), harmless(report.period), harmless(report.made)])
+    for caveat in report.caveats:
+        writer.writerow([harmless(caveat)])
+    writer.writerows(
+        [harmless(figure.label), harmless(figure.value), harmless(figure.note)] for figure in report.figures
+    )
+    for section in report.sections:
+        writer.writerow([])
+        writer.writerow([harmless(section.title)])
+        writer.writerow([harmless(name) for name in section.columns])
+        writer.writerows(
+            ["unknown" if cell is None else harmless(cell) for cell in row] for row in section.rows
+        )
+    return BYTE_ORDER_MARK + text.getvalue().encode("utf-8", "replace")
 
 
 def harmless(value: Any) -> Any:

@@ -135,6 +135,18 @@ def unresolved(connection: Connection) -> list[AlertRow]:
     return [AlertRow(*row) for row in rows]
 
 
+def fired_between(connection: Connection, since_ms: int, until_ms: int, limit: int) -> list[AlertRow]:
+    """Alerts that fired within [since, until), over or not, the newest first."""
+    table = schema.alert.c
+    rows = connection.execute(
+        sa.select(*(table[name] for name in AlertRow._fields))
+        .where(table.fired_ms >= since_ms, table.fired_ms < until_ms)
+        .order_by(table.fired_ms.desc())
+        .limit(limit)
+    )
+    return [AlertRow(*row) for row in rows]
+
+
 def past(connection: Connection, limit: int, since_ms: int = 0) -> list[AlertRow]:
     """Alerts that are over, the newest first."""
     table = schema.alert.c

@@ -187,6 +187,37 @@ def rollups(connection: Connection, group_id: int, since_ms: int, until_ms: int)
     return [RollupRow(*row) for row in rows]
 
 
+class WorstRow(NamedTuple):
+    """The worst that ten-minute history knows of a group within a window."""
+
+    group_id: int
+    samples: int
+    unknown: int
+    lag_max: int | None
+    time_lag_max_ms: int | None
+    pending_max: int | None
+
+
+def worst_between(connection: Connection, since_ms: int, until_ms: int) -> list[WorstRow]:
+    """Every group with samples within [since, until), the longest waits first."""
+    table = schema.group_rollup.c
+    worst = sa.func.max(table.time_lag_max_ms)
+    rows = connection.execute(
+        sa.select(
+            table.group_id,
+            sa.func.sum(table.samples),
+            sa.func.sum(table.unknown),
+            sa.func.max(table.lag_max),
+            worst,
+            sa.func.max(table.pending_max),
+        )
+        .where(table.bucket_ms >= since_ms, table.bucket_ms < until_ms)
+        .group_by(table.group_id)
+        .order_by(worst.desc())
+    )
+    return [WorstRow(*row) for row in rows]
+
+
 def trends(connection: Connection, since_ms: int, step_ms: int) -> dict[int, list[int | None]]:
     """group id -> the greatest lag in each step since then, oldest first; None where none was known."""
     table = schema.group_sample.c

@@ -50,6 +50,18 @@ def newest(connection: Connection, limit: int) -> list[OperationRow]:
     return [OperationRow(*row) for row in rows]
 
 
+def between(connection: Connection, since_ms: int, until_ms: int, limit: int) -> list[OperationRow]:
+    """Operations that were asked for within [since, until), the newest first."""
+    table = schema.command.c
+    rows = connection.execute(
+        sa.select(*(table[name] for name in OperationRow._fields))
+        .where(table.created_ms >= since_ms, table.created_ms < until_ms)
+        .order_by(table.id.desc())
+        .limit(limit)
+    )
+    return [OperationRow(*row) for row in rows]
+
+
 def one(connection: Connection, command_id: int) -> OperationRow | None:
     if not 0 < command_id < 2**63:
         return None

@@ -80,6 +80,17 @@ def event_types(connection: Connection, since_ms: int) -> list[str]:
     return [row for row in rows if row]
 
 
+def letter_flows(connection: Connection, since_ms: int, until_ms: int) -> dict[tuple[int, str], int]:
+    """(dead-letter stream id, state) -> letters that entered it within [since, until), whole minutes."""
+    table = schema.letter_rollup.c
+    rows = connection.execute(
+        sa.select(table.stream_id, table.state, sa.func.sum(table.letters))
+        .where(table.bucket_ms >= since_ms, table.bucket_ms < until_ms)
+        .group_by(table.stream_id, table.state)
+    )
+    return {(row[0], row[1]): int(row[2]) for row in rows}
+
+
 def letter_series(
     connection: Connection, since_ms: int, until_ms: int, state: str, stream_id: int | None = None
 ) -> list[Point]:
