@@ -211,8 +211,8 @@ class _Builder:
         for node_id, lags in self._lags.items():
             self._nodes[node_id].lag = total(lags)
         for node in self._nodes.values():
-            if node.kind is NodeKind.DEAD_LETTERS:
-                node.health = Health.BAD if node.errors else Health.OK
+            if node.kind is NodeKind.DEAD_LETTERS and node.errors:
+                node.health = Health.BAD
             elif node.kind is NodeKind.STREAM and node.errors:
                 node.health = worst((node.health, Health.WARN))
         return Graph(list(self._nodes.values()), list(self._edges.values()))
