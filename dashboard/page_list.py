@@ -19,4 +19,4 @@ PAGES = (
     PageEntry("reports", "Reports", ":material/summarize:"),
 )
 FIRST = PAGES[0].name
-PATHS = ("/", *(f"/{page.name}" for page in PAGES))
+PATHS = ("/", *(f"/{page.name}" for page in PAGES[1:]))
