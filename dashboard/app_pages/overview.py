@@ -21,7 +21,7 @@ def figures() -> None:
     now = now_ms()
     since = (now - SERIES_MS) // rates.FINE_MS * rates.FINE_MS
     until = now // rates.FINE_MS * rates.FINE_MS
-    events = data.read(rates.event_series, since, until, rates.FINE_MS)
+    events = data.read(rates.event_series, since, until + rates.FINE_MS, rates.FINE_MS)
     arrived = data.read(rates.letter_series, now // 60_000 * 60_000 - NEW_MS, until + 60_000, "open")
     totals = data.read(letters.totals)
     seen = data.read(groups.all_groups)
@@ -38,7 +38,7 @@ def figures() -> None:
             height=CARD_PX,
             chart_data=view.filled(events, since, until, rates.FINE_MS),
             chart_type="area",
-            help="Events a second over the last whole minute; the line shows 15 minutes",
+            help="Events a second over the last minute; the line shows 15 minutes, 10 s a point",
         )
         st.page_link("app_pages/flow.py", label="Flow", icon=":material/arrow_forward:")
     with second:

@@ -39,10 +39,9 @@ class WorstLag:
 
 
 def rate_per_s(series: Sequence[Point], now_ms: int) -> float:
-    """Events a second over the last whole minute that the collectors have surely read."""
-    until = now_ms // FINE_MS * FINE_MS
-    recent = [p.value for p in series if until - RATE_WINDOW_MS <= p.at_ms < until]
-    return sum(recent) / (RATE_WINDOW_MS / 1000)
+    """Events a second over the last minute, the present bucket with it: what comes moves the figure."""
+    since = now_ms // FINE_MS * FINE_MS - RATE_WINDOW_MS
+    return sum(p.value for p in series if p.at_ms >= since) / ((now_ms - since) / 1000)
 
 
 def filled(series: Sequence[Point], since_ms: int, until_ms: int, step_ms: int) -> list[int]:
