@@ -13,7 +13,7 @@ from dashboard.viewmodels import flow_details, flow_drawing, flow_lines
 from dashboard.viewmodels.flow_details import Details
 from dashboard.viewmodels.text import literal, middle
 from eventwake.clock import now_ms
-from eventwake.store.reads import events, flow, groups, letters, rates, sources
+from eventwake.store.reads import events, flow, groups, letter_counts, rates, sources
 
 ANY = "Any"
 NEWEST = 8  # events under the details
@@ -95,8 +95,8 @@ def seen(window_ms: int, source: str | None) -> view.Seen:
         data.read(rates.flows, window.first_bucket_ms, until, window.span_ms),
         data.read(groups.all_groups),
         data.read(flow.stands, since),
-        data.read(letters.arrivals, since, until),
-        data.read(letters.open_by_stream),
+        data.read(letter_counts.arrivals, since, until),
+        data.read(letter_counts.open_by_stream),
         data.read(flow.links, since),
     ).of_source(source)
 

@@ -8,7 +8,7 @@ from dashboard.viewmodels import overview as view
 from dashboard.viewmodels import units
 from dashboard.viewmodels.text import literal, middle
 from eventwake.clock import now_ms
-from eventwake.store.reads import alerts, groups, letters, rates, sagas, sources
+from eventwake.store.reads import alerts, groups, letter_counts, letters, rates, sagas, sources
 
 SERIES_MS = 15 * 60_000
 NEW_MS = 3_600_000
@@ -23,7 +23,7 @@ def figures() -> None:
     until = now // rates.FINE_MS * rates.FINE_MS
     events = data.read(rates.event_series, since, until + rates.FINE_MS, rates.FINE_MS)
     arrived = data.read(rates.letter_series, now // 60_000 * 60_000 - NEW_MS, until + 60_000, "open")
-    totals = data.read(letters.totals)
+    totals = data.read(letter_counts.totals)
     seen = data.read(groups.all_groups)
     worst = view.worst_lag(seen)
     firing = [alert for alert in data.read(alerts.unresolved) if alert.state == "firing"]

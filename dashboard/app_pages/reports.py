@@ -15,7 +15,17 @@ from eventwake.clock import now_ms
 from eventwake.reports.csv_export import report_to_csv
 from eventwake.reports.document import Bars, Report, Section
 from eventwake.reports.html import to_html
-from eventwake.store.reads import alerts, flow, groups, letters, operations, rates, sagas, sources
+from eventwake.store.reads import (
+    alerts,
+    flow,
+    groups,
+    letter_counts,
+    letters,
+    operations,
+    rates,
+    sagas,
+    sources,
+)
 from eventwake.store.reads.letters import LetterFilter
 
 ROWS = 1_000  # read of one kind
@@ -56,7 +66,7 @@ def report(first: date, after: date) -> Report:
         flows=data.read(rates.flows, since, until, rates.COARSE_MS),
         series=data.read(rates.event_series, since, until, rates.COARSE_MS),
         letter_flows=data.read(rates.letter_flows, since, until),
-        open_by_stream=data.read(letters.open_by_stream),
+        open_by_stream=data.read(letter_counts.open_by_stream),
         causes=data.read(letters.groups, LetterFilter((), since_ms=since, until_ms=until), ROWS),
         operations=[(o, data.read(operations.outcomes, o.id)) for o in done[: view.ROWS_AT_MOST]],
         audit=data.read(operations.audit_between, since, until, ROWS),

@@ -12,7 +12,7 @@ from eventwake.domain.flow import Edge, Graph, Node, NodeKind
 from eventwake.domain.lag import Lag, LagKind, Status
 from eventwake.store.reads.flow import LinkRow, Stand
 from eventwake.store.reads.groups import GroupRow
-from eventwake.store.reads.letters import ArrivalRow
+from eventwake.store.reads.letter_counts import ArrivalRow
 from eventwake.store.reads.rates import FINE_MS, Flow, span_for
 from eventwake.store.reads.sources import SourceRow, StreamRow
 

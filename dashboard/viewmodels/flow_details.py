@@ -19,7 +19,7 @@ from eventwake.domain.lag import Lag, LagKind, Status, total
 from eventwake.domain.trace import service_name
 from eventwake.store.reads.events import EventFilter
 from eventwake.store.reads.groups import GroupRow
-from eventwake.store.reads.letters import ArrivalRow
+from eventwake.store.reads.letter_counts import ArrivalRow
 from eventwake.store.reads.rates import Flow
 from eventwake.store.writes.events import OTHER
 

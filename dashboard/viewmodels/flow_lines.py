@@ -9,7 +9,7 @@ from dashboard.viewmodels import units
 from dashboard.viewmodels.flow import Seen
 from eventwake.store.reads.events import EventRow
 from eventwake.store.reads.groups import GroupRow
-from eventwake.store.reads.letters import ArrivalRow
+from eventwake.store.reads.letter_counts import ArrivalRow
 from eventwake.store.reads.rates import Flow
 
 

@@ -52,7 +52,10 @@ def test_it_shows_the_defaults_of_a_source() -> None:
     assert Source(**shown) == plain
 
 
-def test_it_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_can_be_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("ca.pem", "client.pem", "client.key"):
+        (tmp_path / name).touch()
     monkeypatch.setenv(CONFIG_VARIABLE, str(EXAMPLE))
     monkeypatch.setenv("EVENTWAKE_SHOP_PASSWORD", "x")
     monkeypatch.setenv("EVENTWAKE_SENTINEL_PASSWORD", "x")

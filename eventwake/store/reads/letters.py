@@ -298,49 +298,6 @@ def sent_copies(connection: Connection, letter_ids: Sequence[int]) -> set[tuple[
     return {(row[0], row[1]) for row in rows}
 
 
-def totals(connection: Connection) -> dict[str, int]:
-    """How many letters are in each state."""
-    table = schema.letter_count.c
-    rows = connection.execute(sa.select(table.state, sa.func.sum(table.letters)).group_by(table.state))
-    return {row[0]: int(row[1]) for row in rows if row[1]}
-
-
-def open_by_stream(connection: Connection) -> dict[int, int]:
-    """Dead-letter stream id -> its open letters."""
-    table = schema.letter_count.c
-    rows = connection.execute(
-        sa.select(table.stream_id, sa.func.sum(table.letters))
-        .where(table.state == LetterState.OPEN.value)
-        .group_by(table.stream_id)
-    )
-    return {row[0]: int(row[1]) for row in rows}
-
-
-class ArrivalRow(NamedTuple):
-    """Letters that failed within a window, by who gave them up and where they came from."""
-
-    stream_id: int
-    group_name: str | None
-    origin_stream: str | None
-    letters: int
-
-
-def arrivals(
-    connection: Connection, since_ms: int, until_ms: int, at_most: int = COUNT_AT_MOST
-) -> list[ArrivalRow]:
-    """Who gave up what within a window, from the newest `at_most` letters of it."""
-    letter = schema.letter.c
-    newest = (
-        sa.select(letter.stream_id, letter.group_name, letter.origin_stream)
-        .where(letter.found_ms >= since_ms, letter.failed_ms >= since_ms, letter.failed_ms < until_ms)
-        .order_by(letter.found_ms.desc())
-        .limit(at_most)
-    ).subquery()
-    columns = (newest.c.stream_id, newest.c.group_name, newest.c.origin_stream)
-    rows = connection.execute(sa.select(*columns, sa.func.count()).group_by(*columns))
-    return [ArrivalRow(*row) for row in rows]
-
-
 def choices(connection: Connection) -> dict[str, list[str]]:
     """What the filters can be set to: "stream" and "group", by name."""
     letter, stream = schema.letter.c, schema.stream.c

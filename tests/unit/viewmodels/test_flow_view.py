@@ -12,7 +12,7 @@ from eventwake.domain.flow import Health
 from eventwake.store.reads.events import EventFilter, EventRow
 from eventwake.store.reads.flow import LinkRow, Stand
 from eventwake.store.reads.groups import GroupRow
-from eventwake.store.reads.letters import ArrivalRow
+from eventwake.store.reads.letter_counts import ArrivalRow
 from eventwake.store.reads.rates import COARSE_MS, FINE_MS, Flow
 from eventwake.store.reads.sources import SourceRow, StreamRow
 
