@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
@@ -24,6 +24,7 @@ FORGOTTEN = (
     "the server had forgotten it (fail-over or power loss), so it was sent again: a consumer may see it twice"
 )
 NO_LONGER_THERE = "someone else removed it from the broker before it could be sent"
+MAY_BE_DONE = "an earlier try may have done it, and now the broker refuses"
 IN_DOUBT = "the server changed, and it has neither the letter nor a mark of the send: it may have been sent"
 
 
@@ -43,28 +44,36 @@ class CarryOut:
             self._refused(command, [row.letter_id for row in fresh], str(error))
             return
         intents = {row.letter_id: ends[row.target] for row in fresh}
-        with self._store.write() as tx:
-            items.intend(tx, command.id, intents, now_ms())
+        ours = self._intend(command, rows, intents)
         identity = self._broker.server().identity
-        for stream, group in groupby(sorted(rows, key=_by_stream), key=_by_stream):
+        for stream, group in groupby(sorted(ours, key=_by_stream), key=_by_stream):
             of_stream = list(group)
             to_send = [_to_send(row, intents.get(row.letter_id)) for row in of_stream]
+            begun_ms = now_ms()
             try:
                 sent = self._broker.retry(stream, to_send, _marks_of(command))
-            except BrokerRefused as error:  # nothing was sent: the broker's contract
-                self._refused(command, [row.letter_id for row in of_stream], str(error))
+            except BrokerRefused as error:
+                self._refused_all(command, of_stream, str(error))
                 continue
-            self._save_sent(command, sent, identity)
+            self._save_sent(command, sent, identity, begun_ms)
 
-    def _save_sent(self, command: Command, sent: Sequence[Sent], identity: str) -> None:
-        at_ms = now_ms()
+    def _intend(self, command: Command, rows: Sequence[Any], intents: Mapping[int, str]) -> list[Any]:
+        """Makes the intents durable; the rows that are ours to go on with."""
+        with self._store.write() as tx:
+            won = items.intend(tx, command.id, intents, now_ms())
+        return [row for row in rows if row.letter_id in won or row.letter_id not in intents]
+
+    def _save_sent(self, command: Command, sent: Sequence[Sent], identity: str, begun_ms: int) -> None:
         by_state: dict[SendState, list[Sent]] = {}
         for one in sent:
             by_state.setdefault(one.state, []).append(one)
-        arrived = by_state.get(SendState.SENT, []) + by_state.get(SendState.ALREADY, [])
+        there = by_state.get(SendState.SENT, []) + by_state.get(SendState.ALREADY, [])
+        # begun_ms: what an event caused must not look older than its sending
+        arrived = {s.letter_id: (s.position, begun_ms if s.sent_ms is None else s.sent_ms) for s in there}
         with self._store.write() as tx:
-            items.sent_items(tx, command.id, {s.letter_id: s.position for s in arrived}, identity, at_ms)
-            self._move(tx, command, [s.letter_id for s in arrived], LetterState.SENT, "sent to its stream")
+            moved = sorted(items.sent_items(tx, command.id, arrived, identity, now_ms()))
+            self._move(tx, command, moved, LetterState.SENT, "sent to its stream")
+            letters.find_returns(tx, moved, now_ms())
             for one in by_state.get(SendState.GONE, []):
                 self._end(tx, command, one.letter_id, ItemState.GONE, LetterState.GONE, NO_LONGER_THERE)
             for one in by_state.get(SendState.UNKNOWN, []):
@@ -75,10 +84,10 @@ class CarryOut:
     def settle(self, command: Command, rows: Sequence[Any]) -> None:
         """Closes sent letters that the server has kept; runs the attempt again where another one answers."""
         identity = self._broker.server().identity
-        kept = [row.letter_id for row in rows if row.identity == identity]
         with self._store.write() as tx:
-            self._move(tx, command, kept, LetterState.SETTLED, "the broker has kept it")
-            items.finish_items(tx, command.id, dict.fromkeys(kept, (ItemState.DONE, "")), now_ms())
+            ends = {row.letter_id: (ItemState.DONE, row.detail) for row in rows if row.identity == identity}
+            moved = items.finish_items(tx, command.id, ends, now_ms())
+            self._move(tx, command, sorted(moved), LetterState.SETTLED, "the broker has kept it")
         changed = [row for row in rows if row.identity != identity]
         for stream, group in groupby(sorted(changed, key=_by_stream), key=_by_stream):
             again = {row.letter_id: row for row in group}
@@ -90,9 +99,11 @@ class CarryOut:
         with self._store.write() as tx:
             if sent.state in (SendState.SENT, SendState.ALREADY):
                 forgotten = sent.state is SendState.SENT
-                detail = FORGOTTEN if forgotten else ""
-                items.sent_items(tx, command.id, {row.letter_id: sent.position}, identity, now_ms(), detail)
-                if forgotten:
+                detail = FORGOTTEN if forgotten else row.detail
+                sent_ms = row.sent_ms if sent.sent_ms is None else sent.sent_ms
+                arrived = {row.letter_id: (sent.position, sent_ms)}
+                moved = items.sent_items(tx, command.id, arrived, identity, now_ms(), detail)
+                if forgotten and moved:
                     log.warning("letter %d: %s", row.letter_id, FORGOTTEN)
                     letters.remark(tx, row.letter_id, command.id, FORGOTTEN, now_ms())
             else:
@@ -101,23 +112,24 @@ class CarryOut:
 
     def discard(self, command: Command, rows: Sequence[Any]) -> None:
         """Removes letters from the broker; our copy is durable before and stays."""
-        fresh = {row.letter_id: "" for row in rows if row.state == ItemState.CLAIMED.value}
-        with self._store.write() as tx:
-            items.intend(tx, command.id, fresh, now_ms())
-        for stream, group in groupby(sorted(rows, key=_by_stream), key=_by_stream):
+        whole = [row for row in rows if self._copy_is_whole(command, row)]
+        fresh = {row.letter_id: "" for row in whole if row.state == ItemState.CLAIMED.value}
+        ours = self._intend(command, whole, fresh)
+        for stream, group in groupby(sorted(ours, key=_by_stream), key=_by_stream):
             of_stream = list(group)
             try:
                 there = self._broker.discard(stream, [row.position for row in of_stream])
             except BrokerRefused as error:
-                self._refused(command, [row.letter_id for row in of_stream], str(error))
+                self._refused_all(command, of_stream, str(error))
                 continue
             # what an earlier run of this item removed is not there either
             done = [r.letter_id for r in of_stream if r.position in there or r.letter_id not in fresh]
             gone = [r.letter_id for r in of_stream if r.letter_id not in set(done)]
             with self._store.write() as tx:
                 detail = f"discarded: {command.reason}" if command.reason else "discarded"
-                self._move(tx, command, done, LetterState.DISCARDED, detail)
-                items.finish_items(tx, command.id, dict.fromkeys(done, (ItemState.DONE, "")), now_ms())
+                ends = dict.fromkeys(done, (ItemState.DONE, ""))
+                moved = items.finish_items(tx, command.id, ends, now_ms())
+                self._move(tx, command, sorted(moved), LetterState.DISCARDED, detail)
                 for letter_id in gone:
                     self._end(tx, command, letter_id, ItemState.GONE, LetterState.GONE, NO_LONGER_THERE)
 
@@ -126,32 +138,49 @@ class CarryOut:
         for row in rows:
             fresh = row.state == ItemState.CLAIMED.value
             intent = self._broker.intent(row.stream) if fresh else row.intent
-            with self._store.write() as tx:
-                items.intend(tx, command.id, {row.letter_id: intent} if fresh else {}, now_ms())
+            if not self._intend(command, [row], {row.letter_id: intent} if fresh else {}):
+                continue
             try:
                 record = original.unpack(row.body, row.checksum, position=row.position)
                 token = f"{command.id}-{row.letter_id}"
                 position = self._broker.restore(row.stream, record, token, intent)
             except (BrokerRefused, StoreDamaged) as error:
-                self._refused(command, [row.letter_id], str(error))
+                self._refused_all(command, [row], str(error))
                 continue
             with self._store.write() as tx:
-                letters.move_to(tx, row.letter_id, row.stream_incarnation, position)
-                self._move(tx, command, [row.letter_id], LetterState.OPEN, "restored to its stream")
-                items.finish_items(tx, command.id, {row.letter_id: (ItemState.DONE, "")}, now_ms())
+                if items.finish_items(tx, command.id, {row.letter_id: (ItemState.DONE, "")}, now_ms()):
+                    letters.move_to(tx, row.letter_id, row.stream_incarnation, position)
+                    self._move(tx, command, [row.letter_id], LetterState.OPEN, "restored to its stream")
+
+    def _copy_is_whole(self, command: Command, row: Any) -> bool:
+        """A letter is never removed from the broker while our copy of it is damaged."""
+        try:
+            original.unpack(row.body, row.checksum, position=row.position)
+        except StoreDamaged as error:
+            self._refused_all(command, [row], str(error))
+            return False
+        return True
+
+    def _refused_all(self, command: Command, rows: Sequence[Any], reason: str) -> None:
+        """A refusal means that nothing was done now; of what an earlier run began with it tells nothing."""
+        self._refused(command, [r.letter_id for r in rows if r.state == ItemState.CLAIMED.value], reason)
+        with self._store.write() as tx:
+            for row in rows:
+                if row.state != ItemState.CLAIMED.value:
+                    detail = f"{MAY_BE_DONE}: {reason}"
+                    self._end(tx, command, row.letter_id, ItemState.UNKNOWN, LetterState.UNKNOWN, detail)
 
     def _refused(self, command: Command, letter_ids: Sequence[int], reason: str) -> None:
         with self._store.write() as tx:
-            items.finish_items(
-                tx, command.id, dict.fromkeys(letter_ids, (ItemState.REFUSED, reason)), now_ms()
-            )
-            items.release(tx, command.id, letter_ids, now_ms(), reason)
+            ends = dict.fromkeys(letter_ids, (ItemState.REFUSED, reason))
+            moved = items.finish_items(tx, command.id, ends, now_ms())
+            items.release(tx, command.id, sorted(moved), now_ms(), reason)
 
     def _end(
         self, tx: Connection, command: Command, letter_id: int, state: ItemState, to: LetterState, detail: str
     ) -> None:
-        items.finish_items(tx, command.id, {letter_id: (state, detail)}, now_ms())
-        self._move(tx, command, [letter_id], to, detail)
+        if items.finish_items(tx, command.id, {letter_id: (state, detail)}, now_ms()):
+            self._move(tx, command, [letter_id], to, detail)
 
     def _move(
         self, tx: Connection, command: Command, letter_ids: Sequence[int], to: LetterState, detail: str

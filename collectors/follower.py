@@ -107,14 +107,16 @@ class Follower:
             count = reads.open_in_stream(connection, watched.id)
             if count <= watched.length:
                 return
-            rows = reads.open_after(connection, watched.id, self._tried.get(watched.id, 0), PRESENT_A_STEP)
+            tried = self._tried.get(watched.id, 0)
+            rows = reads.open_after(connection, watched.id, watched.incarnation, tried, PRESENT_A_STEP)
         self._tried[watched.id] = rows[-1].id if rows else 0
-        current = [row for row in rows if row.incarnation == watched.incarnation]
-        there = self._broker.present(watched.name, [row.position for row in current])
-        reborn = [row.id for row in rows if row.incarnation < watched.incarnation]
-        removed = [row.id for row in current if row.position not in there]
-        self._gone(reborn, "its stream was deleted and made anew")
-        self._gone(removed, "someone else trimmed, deleted or moved it")
+        there = self._broker.present(watched.name, [row.position for row in rows])
+        gone = [row for row in rows if row.replaced or row.position not in there]
+        older = [row.id for row in gone if row.incarnation < watched.incarnation]
+        self._gone(older, "its stream was made anew or went back in time")
+        self._gone(
+            [row.id for row in gone if row.id not in older], "someone else trimmed, deleted or moved it"
+        )
 
     def _letters_of_gone_streams(self) -> None:
         with self._store.read() as connection:

@@ -3,12 +3,13 @@
 import logging
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from collectors.brokers.base import Broker, GroupSeen
 from collectors.streams import Streams
 from eventwake.clock import now_ms
-from eventwake.domain.lag import GroupSample, Lag, LagKind, catch_up, judge
+from eventwake.domain.lag import GroupSample, Lag, LagKind, catch_up, judge, time_lag_ms
 from eventwake.settings import Source
 from eventwake.store.reads.groups import samples_since
 from eventwake.store.session import Store
@@ -56,11 +57,12 @@ class LagSampler:
     ) -> None:
         samples, consumers, pending, ids = [], [], [], []
         with self._store.write() as tx:
-            for stream_id, group in placed:
-                before = known.get((stream_id, group.name))
-                moved_ms = _moved_ms(before, group, at_ms)
+            for stream_id, looked in placed:
+                before = known.get((stream_id, looked.name))
+                moved_ms = _moved_ms(before, looked, at_ms)
                 history = self._history_of(before.id if before else None, at_ms)
-                history.append(GroupSample(at_ms, group.committed, group.end, group.lag))
+                history.append(GroupSample(at_ms, looked.committed, looked.end, looked.lag))
+                group = _timed(looked, history, at_ms)
                 group_id = writes.save_group(
                     tx,
                     _group_row(
@@ -97,6 +99,13 @@ class LagSampler:
         while history and history[0].at_ms < at_ms - WINDOW_MS:
             history.popleft()
         return history
+
+
+def _timed(group: GroupSeen, history: Sequence[GroupSample], at_ms: int) -> GroupSeen:
+    """The group with a time lag from its samples, where its broker's positions carry no time."""
+    if group.time_lag.value is not None or group.committed is None or group.end is None:
+        return group
+    return replace(group, time_lag=time_lag_ms(list(history), at_ms))
 
 
 def _moved_ms(before: Any, group: GroupSeen, at_ms: int) -> int | None:

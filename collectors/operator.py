@@ -54,8 +54,7 @@ class Operator:
             with self._store.write() as tx:
                 items.begin(tx, command.id, now_ms())
         if not self._source.writable:
-            self._refuse(command, READ_ONLY)
-            return True
+            return self._refuse(command, READ_ONLY)
         with self._store.read() as connection:
             # what may have been sent comes first; a batch never mixes it with what was not
             rows = items.next_items(connection, command.id, [ItemState.INTENDED], LETTERS_A_BATCH)
@@ -76,10 +75,11 @@ class Operator:
                 items.finish_if_ended(tx, command.id, now_ms())
         return bool(rows or ripe)
 
-    def _refuse(self, command: Command, reason: str) -> None:
+    def _refuse(self, command: Command, reason: str) -> bool:
         with self._store.write() as tx:
-            items.give_back(tx, command.id, reason, now_ms())
+            given_back = items.give_back(tx, command.id, reason, now_ms())
             items.finish_if_ended(tx, command.id, now_ms())
+        return given_back > 0
 
 
 def run(store: Store, broker: Broker, source: Source, stop: Stop) -> None:

@@ -192,7 +192,7 @@ class Sampler:
         events.append(tx, prepared.rows, self._segment_rows, at_ms)
         events.learn_links(tx, stream_id, prepared.rows, at_ms)
         letters.add(tx, self._source.name, stream_id, cursor.incarnation, prepared.new_letters, at_ms)
-        sources.save_cursor(tx, stream_id, CursorRow(*cursor), at_ms)
+        sources.save_cursor(tx, stream_id, CursorRow(*prepared.part.cursor), CursorRow(*cursor), at_ms)
         if gap:
             places = (gap.after_position, gap.before_position)
             sources.add_gap(tx, stream_id, cursor.incarnation, places, gap.missed, gap.reason, at_ms)

@@ -9,12 +9,15 @@ from collectors.brokers.base import KEYS_A_PAGE, Broker, Cursor, StreamSeen
 from eventwake.clock import now_ms
 from eventwake.settings import Source
 from eventwake.store.reads.events import has_event_at
+from eventwake.store.reads.followed import has_letter_at
 from eventwake.store.session import Store
 from eventwake.store.writes import sources
+from eventwake.store.writes.sources import CursorRow
 
 log = logging.getLogger(__name__)
 
 EVENTS, DEAD_LETTERS = "events", "dead_letters"
+LOST = "gone with their stream before they could be read"
 
 
 @dataclass(slots=True)
@@ -24,6 +27,13 @@ class Part:
     seen: StreamSeen
     cursor: Cursor
     unread: int | None = None
+
+    @property
+    def seen_unread(self) -> int:
+        """Events that the look showed and that have not been read, as far as they can be counted."""
+        if self.seen.added is None or self.cursor.read_count is None:
+            return 0
+        return max(0, self.seen.added - self.cursor.read_count)
 
 
 @dataclass(slots=True)
@@ -35,6 +45,7 @@ class Watched:
     kind: str
     cursors: dict[int, Cursor] = field(default_factory=dict)
     parts: dict[int, Part] = field(default_factory=dict)
+    is_young: bool = False  # it was made while we watched
     mean_bytes: float = 1_000.0  # of an entry; learned from what is read
 
     @property
@@ -59,6 +70,7 @@ class Streams:
         self._broker = broker
         self._source = source
         self._pages: Iterator[list[str]] | None = None
+        self._has_seen_all = False
         self.watched: dict[str, Watched] = {}
         self.refused: dict[str, str] = {}
 
@@ -79,7 +91,7 @@ class Streams:
         self._take_in(sorted({name for page in found for name in page} - self.watched.keys()))
         if len(found) == pages:
             return False
-        self._pages = None
+        self._pages, self._has_seen_all = None, True
         return True
 
     def look(self) -> None:
@@ -89,28 +101,49 @@ class Streams:
         gone = [
             w for name, w in self.watched.items() if name not in looked.heads and name not in looked.refused
         ]
+        new, lost = [], [(w, part) for w in gone for part in w.parts.values()]
         for name, heads in looked.heads.items():
             watched = self.watched[name]
             for seen in heads:
                 part = watched.parts.get(seen.partition)
                 before = part.cursor if part else watched.cursors.get(seen.partition)
                 cursor = self._cursor(watched, seen, before)
+                if before is None or cursor.incarnation != before.incarnation:
+                    new.append((watched, before, cursor))
+                    lost += [(watched, part)] if part else []
                 watched.parts[seen.partition] = Part(seen, cursor, part.unread if part else None)
-        at_ms = now_ms()
-        rows = [_seen_row(self.watched[name], at_ms) for name in looked.heads]
-        with self._store.write() as tx:
-            sources.stream_seen(tx, rows)
-            if gone:
-                sources.streams_gone(tx, [watched.id for watched in gone], at_ms)
+        self._save_look([self.watched[name] for name in looked.heads], new, lost, gone)
         for watched in gone:
             log.info("stream %s is gone", watched.name)
             del self.watched[watched.name]
 
+    def _save_look(
+        self,
+        seen: Sequence[Watched],
+        new: Sequence[tuple[Watched, Cursor | None, Cursor]],
+        lost: Sequence[tuple[Watched, Part]],
+        gone: Sequence[Watched],
+    ) -> None:
+        at_ms = now_ms()
+        with self._store.write() as tx:
+            sources.stream_seen(tx, [_seen_row(watched, at_ms) for watched in seen])
+            # a start at the newest is at the newest of now, however long until there is a first event
+            for watched, before, cursor in new:
+                row = CursorRow(*before) if before else None
+                sources.save_cursor(tx, watched.id, row, CursorRow(*cursor), at_ms)
+            for watched, part in lost:
+                if missed := part.seen_unread:
+                    places = (part.cursor.position, part.seen.last_position)
+                    sources.add_gap(tx, watched.id, part.cursor.incarnation, places, missed, LOST, at_ms)
+                    log.warning("stream %s: %d events %s", watched.name, missed, LOST)
+            if gone:
+                sources.streams_gone(tx, [watched.id for watched in gone], at_ms)
+
     def _cursor(self, watched: Watched, seen: StreamSeen, before: Cursor | None) -> Cursor:
         if before is None:
-            # a dead letter matters however old it is
-            start = "earliest" if watched.kind == DEAD_LETTERS else self._source.start
-            return self._broker.first_cursor(seen, start)
+            # a dead letter matters however old it is, and of a young stream nothing is old
+            everything = watched.kind == DEAD_LETTERS or watched.is_young
+            return self._broker.first_cursor(seen, "earliest" if everything else self._source.start)
         cursor = self._broker.follow(seen, before, lambda position: self._knows(watched, position))
         if cursor.incarnation != before.incarnation:
             log.warning("stream %s was made anew or went back in time", watched.name)
@@ -118,7 +151,8 @@ class Streams:
 
     def _knows(self, watched: Watched, position: str) -> bool:
         with self._store.read() as connection:
-            return has_event_at(connection, watched.id, position)
+            known = has_letter_at if watched.kind == DEAD_LETTERS else has_event_at
+            return known(connection, watched.id, position)
 
     def _take_in(self, names: list[str]) -> None:
         if not names:
@@ -127,6 +161,8 @@ class Streams:
             sources.add_streams(tx, self._source.name, [(name, self._kind(name)) for name in names], now_ms())
         log.info("%d new streams: %s", len(names), ", ".join(names[:10]))
         self.load()
+        for name in names:
+            self.watched[name].is_young = self._has_seen_all
 
     def _kind(self, name: str) -> str:
         return DEAD_LETTERS if self._source.is_dead_letter_stream(name) else EVENTS

@@ -19,7 +19,7 @@ from collectors.process import Stop, backoff_s, set_up_logging, settle_memory
 from collectors.sampler import Sampler
 from collectors.streams import Streams
 from eventwake.clock import now_ms
-from eventwake.domain.errors import BrokerError, BrokerUnavailable, StoreUnavailable
+from eventwake.domain.errors import BrokerError, BrokerUnavailable, Conflict, StoreUnavailable
 from eventwake.settings import Settings, Source, load
 from eventwake.store.session import Store
 from eventwake.store.writes import sources
@@ -40,6 +40,20 @@ class Job:
     def run_if_due(self) -> None:
         if time.monotonic() >= self.due:
             self.due = time.monotonic() + self.run()
+
+
+class Budget:
+    """So many commands a second: what was spent is earned again before the next job."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = per_s
+        self._paid_until = 0.0
+
+    def spend(self, commands: int) -> float:
+        """Seconds until they are paid for."""
+        now = time.monotonic()
+        self._paid_until = max(self._paid_until, now) + commands / self._per_s
+        return self._paid_until - now
 
 
 class Worker:
@@ -66,7 +80,7 @@ class Worker:
                 self._went_down(error)
                 stop.wait(backoff_s(tries))
                 tries += 1
-            except StoreUnavailable as error:  # nowhere to say so but the log
+            except (StoreUnavailable, Conflict) as error:  # nowhere to say so but the log
                 log.error("%s; trying again", error)
                 stop.wait(backoff_s(tries))
                 tries += 1
@@ -101,7 +115,17 @@ class Worker:
             self._beat("running", _says(streams))
             return HEARTBEAT_S
 
-        jobs = [Job(discover), Job(look), Job(sample), Job(beat)]
+        budget = Budget(source.reads_per_s)
+
+        def within_budget(run: Callable[[], float]) -> Job:
+            def run_and_pay() -> float:
+                before = broker.commands_sent
+                due = run()
+                return max(due, budget.spend(broker.commands_sent - before))
+
+            return Job(run_and_pay)
+
+        jobs = [within_budget(discover), within_budget(look), within_budget(sample), Job(beat)]
         while not stop:
             for job in jobs:
                 job.run_if_due()

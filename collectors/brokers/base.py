@@ -121,7 +121,7 @@ class GroupSeen:
     end: int | None
     lag: Lag
     time_lag: Lag
-    pending: int
+    pending: int | None
     oldest_pending: str | None = None
     oldest_pending_idle_ms: int | None = None
     most_deliveries: int | None = None
@@ -205,6 +205,11 @@ class Broker(ABC):
     @abstractmethod
     def stop(self) -> None:
         """Closes every connection; never raises."""
+
+    @property
+    @abstractmethod
+    def commands_sent(self) -> int:
+        """How many commands the servers were sent so far; whoever watches keeps to the source's budget."""
 
     @abstractmethod
     def server(self) -> Server:

@@ -13,7 +13,8 @@ from sqlalchemy.engine import Connection
 
 from eventwake.domain.dead_letter import LetterState
 from eventwake.domain.operation import ENDED, FINISHED, Actor, CommandKind, CommandState, ItemState
-from eventwake.store import schema
+from eventwake.store import locks, schema
+from eventwake.store.locks import Lock
 from eventwake.store.writes.letters import IDS_A_STATEMENT, transition
 
 CANCELLED = "cancelled"  # why an item was given back when a person stopped its operation
@@ -108,6 +109,7 @@ def _those_in(
     tx: Connection, command_id: int, letter_ids: Iterable[int], states: Sequence[ItemState]
 ) -> set[int]:
     """Items that may move on: an operator that was stopped for long finds its own moved on by another."""
+    locks.alone(tx, Lock.LETTERS)
     item, wanted = schema.command_item.c, sorted(letter_ids)
     found: set[int] = set()
     for start in range(0, len(wanted), IDS_A_STATEMENT):
@@ -199,15 +201,10 @@ def release(tx: Connection, command_id: int, letter_ids: Sequence[int], now_ms: 
 def finish_if_ended(tx: Connection, command_id: int, now_ms: int) -> bool:
     """Closes the operation once every item has ended; whether it has."""
     item, table = schema.command_item, schema.command
-    counts: dict[str, int] = dict(
-        tx.execute(
-            sa.select(item.c.state, sa.func.count())
-            .where(item.c.command_id == command_id)
-            .group_by(item.c.state)
-        )
-        .tuples()
-        .all()
+    rows = tx.execute(
+        sa.select(item.c.state, sa.func.count()).where(item.c.command_id == command_id).group_by(item.c.state)
     )
+    counts: dict[str, int] = {row[0]: row[1] for row in rows}
     if any(ItemState(state) not in ENDED for state in counts):
         return False
     cancelled = tx.scalar(
@@ -226,6 +223,7 @@ def finish_if_ended(tx: Connection, command_id: int, now_ms: int) -> bool:
 
 def give_back(tx: Connection, command_id: int, reason: str, now_ms: int) -> int:
     """Ends the items that the operation has not begun with and frees their letters; how many."""
+    locks.alone(tx, Lock.LETTERS)
     item = schema.command_item.c
     waiting = list(
         tx.scalars(

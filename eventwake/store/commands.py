@@ -15,7 +15,8 @@ from sqlalchemy.engine import Connection
 from eventwake.domain.dead_letter import LetterState, replay_id
 from eventwake.domain.errors import Conflict
 from eventwake.domain.operation import Actor, CommandKind, CommandState, ItemState
-from eventwake.store import command_items, schema
+from eventwake.store import command_items, locks, schema
+from eventwake.store.locks import Lock
 from eventwake.store.writes.events import Flag
 from eventwake.store.writes.letters import IDS_A_STATEMENT, transition
 
@@ -50,6 +51,7 @@ class Submitted:
 
 def submit(tx: Connection, order: Order, now_ms: int) -> Submitted:
     """Freezes and claims the letters. Raises `Conflict` where none of them can be had."""
+    locks.alone(tx, Lock.LETTERS)
     wanted = dict(order.letters)
     rows = _letters(tx, sorted(wanted))
     takes = TAKES[order.kind]

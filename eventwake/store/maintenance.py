@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from eventwake.domain.dead_letter import LetterState
 from eventwake.settings import Store as StoreSettings
-from eventwake.store import bloom, schema, segments
+from eventwake.store import bloom, locks, schema, segments
+from eventwake.store.locks import Lock
 from eventwake.store.session import Store
 from eventwake.store.writes.events import SPANS_MS
 
@@ -39,7 +40,12 @@ def checkpoint(store: Store) -> None:
 
 
 def build_filters(store: Store) -> None:
-    """Gives every sealed segment its Bloom filter."""
+    """Seals what the writers have left, and gives every sealed segment its Bloom filter."""
+    with store.read() as connection:
+        left = segments.left_open(connection)
+    for number, sealed_ms in left:
+        with store.write() as tx:
+            segments.seal_left_open(tx, number, sealed_ms)
     with store.read() as connection:
         missing = segments.unfiltered(connection)
     for number in missing:
@@ -101,6 +107,7 @@ def _drop_letters(store: Store, before_ms: int) -> None:
     ended = [state.value for state in ENDED_LETTERS]
     while True:
         with store.write() as tx:
+            locks.alone(tx, Lock.LETTERS)
             rows = tx.execute(
                 sa.select(letter.c.id, letter.c.stream_id, letter.c.fingerprint, letter.c.state)
                 .where(letter.c.state.in_(ended), letter.c.changed_ms < before_ms)

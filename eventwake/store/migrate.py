@@ -9,6 +9,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from eventwake.domain.errors import StoreError, StoreUnavailable
+from eventwake.store import locks
+from eventwake.store.locks import Lock
 from eventwake.store.session import Store
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -31,6 +33,7 @@ def migrate(store: Store, migrations: Path = MIGRATIONS) -> Path | None:
             connection.exec_driver_sql("VACUUM INTO ?", (str(copy),))
     if pending:
         with store.write() as connection:
+            locks.alone(connection, Lock.LAYOUT)
             _upgrade(script, connection)
     return copy
 

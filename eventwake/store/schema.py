@@ -16,11 +16,12 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.schema import SchemaItem
+
+from eventwake.store.texts import Text
 
 metadata = MetaData(
     naming_convention={

@@ -1,18 +1,25 @@
 """Event segments: a table each, rolled by size or age of ingest, found newest first, dropped whole.
 
+Where several writers run side by side (PostgreSQL), a full segment is sealed later, by the upkeep: one of the
+writers may still be in the middle of it.
+
 The catalogue (`segment`) knows each one's time range; a sealed one gets a Bloom filter of its ids, so that a
 look-up opens only the tables that may hold what is looked for.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 import xxhash
 from sqlalchemy.engine import Connection
 
-from eventwake.store import bloom, schema
+from eventwake.store import bloom, locks, schema
+from eventwake.store.locks import Lock
+from eventwake.store.session import is_sqlite
 
 ROLL_AFTER_MS = 24 * 3_600_000  # a quiet system still gets segments that retention can drop
 KEYS_PER_ROW = ("id_hash", "correlation_hash", "key_hash")
@@ -52,22 +59,43 @@ def hash64(text: str) -> int:
 
 def open_for_writing(tx: Connection, rows_at_most: int, now_ms: int) -> sa.Table:
     """The table that new events go to; seals a full or old one and makes the next."""
-    catalogue = schema.segment
-    current = tx.execute(
-        sa.select(catalogue.c.number, catalogue.c.opened_ms)
-        .where(catalogue.c.sealed_ms.is_(None))
-        .order_by(catalogue.c.number.desc())
-        .limit(1)
-    ).first()
+    current = _current(tx)
     if current is None:
-        newest = tx.scalar(sa.select(sa.func.max(catalogue.c.number)))
-        return _open(tx, (newest or 0) + 1, now_ms)
+        locks.alone(tx, Lock.ROLL)
+        current = _current(tx)
+    if current is None:
+        return _open(tx, _newest(tx) + 1, now_ms)
     events = table(current.number)
     rows = tx.scalar(sa.select(sa.func.max(events.c.id))) or 0
     if rows < rows_at_most and (rows == 0 or now_ms - current.opened_ms < ROLL_AFTER_MS):
         return events
-    _seal(tx, current.number, rows, now_ms)
+    if is_sqlite(tx):
+        _seal(tx, current.number, rows, now_ms)
+    elif not locks.try_alone(tx, Lock.ROLL) or _newest(tx) > current.number:
+        return events  # another writer has just made the next one, or is making it
     return _open(tx, current.number + 1, now_ms)
+
+
+def _current(tx: Connection) -> Any:
+    """The catalogue's row of the newest segment that is not sealed, which nobody seals before we end."""
+    catalogue = schema.segment
+    newest = (
+        sa.select(catalogue.c.number, catalogue.c.opened_ms)
+        .where(catalogue.c.sealed_ms.is_(None))
+        .order_by(catalogue.c.number.desc())
+        .limit(1)
+    )
+    current = tx.execute(newest).first()
+    while current is not None and not is_sqlite(tx):
+        locks.share(tx, Lock.SEGMENT, current.number)
+        seen, current = current, tx.execute(newest).first()
+        if current == seen:
+            break
+    return current
+
+
+def _newest(tx: Connection) -> int:
+    return tx.scalar(sa.select(sa.func.max(schema.segment.c.number))) or 0
 
 
 def _open(tx: Connection, number: int, now_ms: int) -> sa.Table:
@@ -86,6 +114,24 @@ def _seal(tx: Connection, number: int, rows: int, now_ms: int) -> None:
         .where(schema.segment.c.number == number)
         .values(sealed_ms=now_ms, rows=rows, low_ms=low, high_ms=high)
     )
+
+
+def left_open(connection: Connection) -> list[tuple[int, int]]:
+    """Segments that have a newer one and are not sealed: (number, when the newer one was opened)."""
+    catalogue = schema.segment.c
+    rows = connection.execute(
+        sa.select(catalogue.number, catalogue.opened_ms, catalogue.sealed_ms).order_by(catalogue.number)
+    ).all()
+    return [(row.number, newer.opened_ms) for row, newer in pairwise(rows) if row.sealed_ms is None]
+
+
+def seal_left_open(tx: Connection, number: int, sealed_ms: int) -> bool:
+    """Seals a segment once nobody writes into it any more (PostgreSQL, where several may); whether it did."""
+    if not locks.try_alone(tx, Lock.SEGMENT, number):
+        return False
+    rows = tx.scalar(sa.select(sa.func.count()).select_from(table(number))) or 0
+    _seal(tx, number, rows, sealed_ms)
+    return True
 
 
 def all_newest_first(connection: Connection) -> list[Segment]:
@@ -139,8 +185,9 @@ def read_hashes(connection: Connection, number: int) -> np.ndarray[tuple[int], n
     columns = [table(number).c[name] for name in KEYS_PER_ROW]
     parts = []
     for column in columns:
-        found = connection.scalars(sa.select(column).where(column.is_not(None)))
-        parts += [np.array(part, dtype=np.int64) for part in found.partitions(DISTINCT_ROWS_READ)]
+        wanted = sa.select(column).where(column.is_not(None))
+        found = connection.scalars(wanted.execution_options(yield_per=DISTINCT_ROWS_READ))
+        parts += [np.array(part, dtype=np.int64) for part in found.partitions()]
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
 
 

@@ -3,6 +3,8 @@
 On SQLite: WAL; a writer takes the write lock when it begins, since a read that turns into a write fails at
 once under concurrency; and no connection checkpoints by itself, because 3.7.0 to 3.51.2 can damage a file
 when two do (see `maintenance.checkpoint`). Source: sqlite.org/wal.html and this project's measurements.
+
+On PostgreSQL: a read sees one snapshot; writers run side by side, and `locks` says what they do in turn.
 """
 
 import sqlite3
@@ -23,6 +25,7 @@ from eventwake.domain.errors import EventwakeError, SettingsError, StoreDamaged,
 BUSY_TIMEOUT_S = 15.0  # ingest transactions last 200 ms at most; a migration's copy may take seconds
 POOL_SIZE = 4
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs")
+POSTGRESQL = "postgresql"
 FIRST_FIXED_SQLITE = (3, 51, 3)  # also 3.50.7 and 3.44.6: the write-ahead log's reset race
 
 Durability = Literal["full", "normal"]
@@ -51,15 +54,25 @@ class Store:
             raise SettingsError(
                 f"[store] url is not a database URL; an example is sqlite:///eventwake.db ({error})"
             ) from error
+        if self.url.get_backend_name() in (POSTGRESQL, "postgres"):
+            self.url = self.url.set(drivername="postgresql+psycopg")
+        elif self.url.get_backend_name() != "sqlite":
+            raise SettingsError(
+                f"[store] url names {self.url.get_backend_name()}; the store is sqlite:///FILE or "
+                "postgresql+psycopg://USER@HOST/DATABASE"
+            )
         self._durability: Durability = durability
         self._create = create
         self._engine: Engine | None = None
 
     @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    @property
     def path(self) -> Path | None:
         """The file, where the store is one."""
-        is_file = self.url.get_backend_name() == "sqlite" and self.url.database
-        return Path(self.url.database or "") if is_file else None
+        return Path(self.url.database) if self.is_sqlite and self.url.database else None
 
     @property
     def engine(self) -> Engine:
@@ -82,8 +95,11 @@ class Store:
     @contextmanager
     def bare(self) -> Iterator[Connection]:
         """A connection without a transaction, for the maintenance statements that refuse one."""
-        with _translated(), self.engine.connect() as connection:
-            yield connection.execution_options(eventwake_begin="")
+        with self._translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                yield connection.execution_options(eventwake_begin="")
+            else:
+                yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def close(self) -> None:
         if self._engine is not None:
@@ -92,15 +108,39 @@ class Store:
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
-        begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
-        with _translated(), self.engine.connect() as connection:
-            connection.execution_options(eventwake_begin=begin)
+        with self._translated(), self.engine.connect() as connection:
+            if self.is_sqlite:
+                connection.execution_options(eventwake_begin="BEGIN IMMEDIATE" if writes else "BEGIN")
+            elif not writes:
+                connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
                 yield connection
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turns the database's errors into ours."""
+        try:
+            yield
+        except EventwakeError:
+            raise
+        except DBAPIError as error:
+            raise self._error(error.orig) from error
+        except sqlite3.Error as error:
+            raise _store_error(error) from error
+        except PoolTimeout as error:
+            raise StoreUnavailable("every connection to the store is busy; try again") from error
+
+    def _error(self, error: BaseException | None) -> StoreError:
+        if self.is_sqlite:
+            return _store_error(error)
+        told: StoreError = _postgres().store_error(error, self.url)
+        return told
+
     def _open(self) -> Engine:
-        if self.url.get_backend_name() != "sqlite":
-            return sa.create_engine(self.url, pool_size=POOL_SIZE, max_overflow=0, pool_pre_ping=True)
+        if not self.is_sqlite:
+            durable = self._durability == "full"
+            engine: Engine = _postgres().open_engine(self.url, pool_size=POOL_SIZE, durable=durable)
+            return engine
         path = self.path
         if path is None:
             raise SettingsError("[store] url names no file; an example is sqlite:///eventwake.db")
@@ -141,19 +181,15 @@ def _start_collectors() -> str:
     return "The collectors make it; start them with: python -m collectors"
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turns the database's errors into ours."""
+def _postgres() -> Any:
+    """The module that needs psycopg."""
     try:
-        yield
-    except EventwakeError:
-        raise
-    except DBAPIError as error:
-        raise _store_error(error.orig) from error
-    except sqlite3.Error as error:
-        raise _store_error(error) from error
-    except PoolTimeout as error:
-        raise StoreUnavailable("every connection to the store is busy; try again") from error
+        from eventwake.store import postgres
+    except ImportError as error:
+        raise SettingsError(
+            f"[store] url names PostgreSQL, which needs psycopg: pip install 'psycopg[binary]' ({error})"
+        ) from error
+    return postgres
 
 
 def _store_error(error: BaseException | None) -> StoreError:
@@ -202,8 +238,12 @@ def is_sqlite(connection: Connection) -> bool:
 
 def insert_rows(connection: Connection, table: sa.Table, columns: tuple[str, ...], rows: list[Any]) -> None:
     """Inserts tuples in the order of `columns` without building a dict for each."""
-    if rows:
+    if not rows:
+        return
+    if is_sqlite(connection):
         connection.exec_driver_sql(_insert_statement(table.name, columns), rows)
+    else:
+        _postgres().copy_rows(connection, table, columns, rows)
 
 
 def _insert_statement(table: str, columns: tuple[str, ...]) -> str:

@@ -1,6 +1,7 @@
 """INSERT ... ON CONFLICT for SQLite and PostgreSQL alike."""
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -31,5 +32,6 @@ def add_up(
         return
     statement = insert(tx, table)
     keys = [column.name for column in table.primary_key]
+    rows = sorted(rows, key=itemgetter(*keys))  # two who add to the same rows must lock them in one order
     added = {name: table.c[name] + statement.excluded[name] for name in sums}
-    tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=added | more), list(rows))
+    tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=added | more), rows)

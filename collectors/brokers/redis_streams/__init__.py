@@ -24,6 +24,7 @@ from collectors.brokers.redis_streams.settings import read_settings
 from eventwake.decoding.dead_letters.redis_streams import RedisDeadLetters
 from eventwake.domain.dead_letter import DeadLetter
 from eventwake.domain.envelope import Record
+from eventwake.domain.errors import BrokerRefused
 from eventwake.settings import Source
 
 
@@ -33,15 +34,17 @@ class RedisStreams(Broker):
     capabilities = Capabilities("log", groups=True, pending=True, retry=True, discard=True, restore=True)
 
     def __init__(self, source: Source) -> None:
-        settings = read_settings(source)
+        self._settings = read_settings(source)
         self._source = source
-        self._client = RedisClient(settings, source.name)
-        self._letters = Letters(self._client, scripts=settings.scripts)
-        self._decoder = RedisDeadLetters(settings.dead_letter_fields, source.dead_letter_streams)
+        self._client = RedisClient(self._settings, source.name)
+        self._letters = Letters(self._client, scripts=self._settings.scripts)
+        self._decoder = RedisDeadLetters(self._settings.dead_letter_fields, source.dead_letter_streams)
         self._heads: dict[str, reading.StreamHead] = {}
+        self._counts_reads = False
 
     def start(self) -> None:
         self._client.connect()
+        self._counts_reads = all(map(checks.counts_reads, checks.server_facts(self._client)))
 
     def stop(self) -> None:
         self._client.close()
@@ -49,6 +52,10 @@ class RedisStreams(Broker):
     def server(self) -> Server:
         facts = checks.server_facts(self._client)
         return Server(checks.version_of(facts[0]), " ".join(sorted(f.get("run_id", "") for f in facts)))
+
+    @property
+    def commands_sent(self) -> int:
+        return self._client.commands_sent
 
     def discover(self, wanted: Callable[[str], bool]) -> Iterator[list[str]]:
         for node in self._client.primaries():
@@ -77,7 +84,8 @@ class RedisStreams(Broker):
 
     def groups(self, streams: Sequence[str]) -> list[GroupSeen]:
         with_groups = [name for name in streams if name in self._heads and self._heads[name].groups]
-        return groups.read_groups(self._client, with_groups, self._server_ms())
+        now_ms = self._server_ms()
+        return groups.read_groups(self._client, with_groups, now_ms, counts_reads=self._counts_reads)
 
     def views(
         self, stream: str, group_names: Sequence[str], positions: Sequence[str]
@@ -94,17 +102,26 @@ class RedisStreams(Broker):
         return self._letters.intent(origin)
 
     def retry(self, stream: str, letters: Sequence[LetterToSend], marks: str) -> list[Sent]:
-        return self._letters.retry(stream, letters, marks)
+        return self._acting().retry(stream, letters, marks)
 
     def discard(self, stream: str, positions: Sequence[str]) -> set[str]:
-        return self._letters.discard(stream, positions)
+        return self._acting().discard(stream, positions)
 
     def restore(self, stream: str, record: Record, token: str, intent: str) -> str:
-        return self._letters.restore(stream, record, token, after=intent)
+        return self._acting().restore(stream, record, token, after=intent)
+
+    def _acting(self) -> Letters:
+        if not self._source.writable:
+            raise BrokerRefused(f"{self._source.name} is read-only: its settings do not say writable = true")
+        return self._letters
 
     def checks(self) -> list[Check]:
         streams = sorted({name for page in self.discover(self._source.watches) for name in page})
-        return list(checks.all_checks(self._client, streams, writable=self._source.writable))
+        return list(
+            checks.all_checks(
+                self._client, streams, writable=self._source.writable, scripts=self._settings.scripts
+            )
+        )
 
     def _server_ms(self) -> int:
         seconds, micros = self._client.command(None, "TIME")

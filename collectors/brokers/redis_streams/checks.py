@@ -13,7 +13,11 @@ SKEW_AT_MOST_MS = 2_000
 OLDEST_VERSION = (6, 2)
 SAMPLE = "eventwake-doctor"  # a key name for dry runs; nothing is written to it
 
-READ_COMMANDS: tuple[tuple[str, ...], ...] = (
+Commands = tuple[tuple[str, ...], ...]
+# All that the collectors send; the keys are the streams and `eventwake:marks:*`
+READ_COMMANDS: Commands = (
+    ("PING",),
+    ("CLIENT", "SETNAME", "eventwake"),
     ("SCAN", "0"),
     ("XINFO", "STREAM", "{stream}"),
     ("XINFO", "GROUPS", "{stream}"),
@@ -23,14 +27,31 @@ READ_COMMANDS: tuple[tuple[str, ...], ...] = (
     ("TIME",),
     ("INFO",),
 )
-WRITE_COMMANDS: tuple[tuple[str, ...], ...] = (
+CLUSTER_COMMANDS: Commands = (("CLUSTER", "SLOTS"), ("COMMAND",))
+WRITE_COMMANDS: Commands = (
     ("XADD", "{stream}", "*", "f", "v"),
     ("XDEL", "{stream}", "0-1"),
-    ("EVAL", "return 1", "0"),
     ("HSET", "eventwake:marks:probe", "f", "v"),
     ("HGET", "eventwake:marks:probe", "f"),
     ("PEXPIRE", "eventwake:marks:probe", "1"),
 )
+SCRIPT_COMMANDS: Commands = (("EVAL", "return 1", "0"), ("EVALSHA", "0" * 40, "0"))
+JOURNAL_COMMANDS: Commands = (("WATCH", "eventwake:marks:probe"), ("MULTI",), ("EXEC",), ("UNWATCH",))
+WITH_SUBCOMMANDS = ("CLIENT", "XINFO", "CLUSTER")
+
+
+def commands_to_watch(*, cluster: bool) -> Commands:
+    return READ_COMMANDS + (CLUSTER_COMMANDS if cluster else ())
+
+
+def commands_to_act(*, scripts: bool) -> Commands:
+    return WRITE_COMMANDS + (SCRIPT_COMMANDS if scripts else JOURNAL_COMMANDS)
+
+
+def rights_to(commands: Sequence[Sequence[str]]) -> list[str]:
+    """The commands as ACL SETUSER names them, such as `xinfo|stream`, each once."""
+    names = ("|".join(command[: 1 + (command[0] in WITH_SUBCOMMANDS)]).lower() for command in commands)
+    return list(dict.fromkeys(names))
 
 
 def server_facts(client: RedisClient) -> list[dict[str, str]]:
@@ -60,11 +81,13 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-def all_checks(client: RedisClient, streams: Sequence[str], *, writable: bool) -> Iterator[Check]:
+def all_checks(
+    client: RedisClient, streams: Sequence[str], *, writable: bool, scripts: bool
+) -> Iterator[Check]:
     """Every finding, worst reasons first within each topic."""
     yield _version(server_facts(client)[0])
     yield _clock(client)
-    yield from _rights(client, streams, writable=writable)
+    yield from _rights(client, streams, writable=writable, scripts=scripts)
     if writable:
         yield _eviction(client)
         yield _persistence(client)
@@ -105,7 +128,7 @@ def _clock(client: RedisClient) -> Check:
     return Check("clock", "ok", f"within {SKEW_AT_MOST_MS / 1000:.0f} s of this machine's ({skew:+d} ms)")
 
 
-def _rights(client: RedisClient, streams: Sequence[str], *, writable: bool) -> Iterator[Check]:
+def _rights(client: RedisClient, streams: Sequence[str], *, writable: bool, scripts: bool) -> Iterator[Check]:
     try:
         user = client.command(None, "ACL", "WHOAMI").decode()
     except BrokerRefused:
@@ -114,9 +137,10 @@ def _rights(client: RedisClient, streams: Sequence[str], *, writable: bool) -> I
         )
         return
     stream = streams[0] if streams else SAMPLE
-    for topic, commands in (("rights to watch", READ_COMMANDS), ("rights to act", WRITE_COMMANDS)):
-        if commands is WRITE_COMMANDS and not writable:
-            continue
+    topics = {"rights to watch": commands_to_watch(cluster=client.is_cluster)}
+    if writable:
+        topics["rights to act"] = commands_to_act(scripts=scripts)
+    for topic, commands in topics.items():
         tried = [tuple(part.replace("{stream}", stream) for part in command) for command in commands]
         replies = client.pipeline(
             [(raw(stream), ("ACL", "DRYRUN", user, *(raw(part) for part in command))) for command in tried]
@@ -131,12 +155,12 @@ def _judge_rights(
         return Check(
             topic, "warning", "this server cannot try rights without using them (ACL DRYRUN, 7.0 on)"
         )
-    missing = [command[0] for command, reply in zip(tried, replies, strict=True) if reply != b"OK"]
+    missing = rights_to([c for c, reply in zip(tried, replies, strict=True) if reply != b"OK"])
     if not missing:
         return Check(topic, "ok", f"user {user!r} may use all that is needed")
-    names = ", ".join(dict.fromkeys(missing))
-    do = f"ACL SETUSER {user} " + " ".join(f"+{name.lower()}" for name in dict.fromkeys(missing))
-    if "EVAL" in missing:
+    names = ", ".join(name.upper().replace("|", " ") for name in missing)
+    do = f"ACL SETUSER {user} " + " ".join(f"+{name}" for name in missing)
+    if {"eval", "evalsha"} & {*missing}:
         do += "; or set scripts = false for this source, and retries use the slower journal"
     return Check(
         topic, "fault", f"user {user!r} may not use {names}", do + " (and the streams' keys, ~pattern)"

@@ -6,8 +6,9 @@ library: what may have been done is for the caller to find out.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from ssl import SSLCertVerificationError, SSLError
 from typing import Any
 
 import redis
@@ -26,19 +27,21 @@ from redis.exceptions import (
     RedisError,
     ResponseError,
     TryAgainError,
+    WatchError,
 )
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+from redis.sentinel import MasterNotFoundError, Sentinel
 
 from collectors.brokers.redis_streams.settings import Address, RedisStreamsSettings
-from eventwake.domain.errors import BrokerRefused, BrokerUnavailable
+from eventwake.domain.errors import BrokerError, BrokerRefused, BrokerUnavailable
 
 Reply = Any  # bytes, int, None, or lists of them, as RESP2 has it
 Command = Sequence[Any]
 REPLIES_AT_ONCE = 500  # commands in one exchange: bounds the memory of server and client
 
 _NEEDS_ESCAPE = re.compile("[\\x00\\\\\udc80-\udcff]")
-_ESCAPED = re.compile(rb"\\\\(?:\\\\|x[0-9a-f]{2})")
+_ESCAPED = re.compile(rb"\\(?:\\|x[0-9a-f]{2})")
+_NOT_ALLOWED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _MOVING = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError, BusyLoadingError)
 
 
@@ -52,6 +55,7 @@ class RedisClient:
         self._cluster: RedisCluster | None = None
         self._single: redis.Redis | None = None
         self._nodes: dict[tuple[str, int], redis.Redis] = {}
+        self.commands_sent = 0
 
     @property
     def is_cluster(self) -> bool:
@@ -87,11 +91,13 @@ class RedisClient:
 
     def command(self, key: str | bytes | None, *command: Any) -> Reply:
         """One command on the key's node (None: any primary)."""
+        self.commands_sent += 1
         with self._node_errors():
             return self._node(key).execute_command(*command)
 
     def on_node(self, node: redis.Redis, *command: Any) -> Reply:
         """One command on one of `primaries`."""
+        self.commands_sent += 1
         with self._node_errors():
             return node.execute_command(*command)
 
@@ -101,6 +107,7 @@ class RedisClient:
         Raises `BrokerUnavailable` where a node is out of reach: some may then have been carried out.
         """
         wanted = list(commands)
+        self.commands_sent += len(wanted)
         replies: list[Reply] = [None] * len(wanted)
         by_node: dict[int, tuple[redis.Redis, list[int]]] = {}
         with self._node_errors():
@@ -118,6 +125,26 @@ class RedisClient:
                             raise reply
                         replies[i] = reply
         return replies
+
+    @contextmanager
+    def unless_touched(self, key: str | bytes) -> Iterator[Callable[[Iterable[Command]], list[Reply] | None]]:
+        """What carries commands on the key's node out as one, or answers None: someone touched the key since.
+
+        Each reply may be a refusal: a transaction of Redis rolls nothing back.
+        """
+        with self._node_errors(), self._node(key).pipeline(transaction=True) as pipe:
+            pipe.watch(key)
+
+            def carry_out(commands: Iterable[Command]) -> list[Reply] | None:
+                pipe.multi()
+                for command in commands:
+                    pipe.execute_command(*command)
+                try:
+                    return list(pipe.execute(raise_on_error=False))
+                except WatchError:
+                    return None
+
+            yield carry_out
 
     def primaries(self) -> list[redis.Redis]:
         """A raw client for each primary node."""
@@ -163,10 +190,14 @@ class RedisClient:
         return _raw(redis.Redis(host=host, port=port, **self._client_options()))
 
     def _from_sentinel(self) -> redis.Redis:
+        tls = {name: value for name, value in self._address.kwargs.items() if name.startswith("ssl")}
         sentinel_options = {
+            **tls,
             "username": self._settings.sentinel_username,
             "password": self._settings.sentinel_password,
             **self._timeouts(),
+            "retry": _no_retry(),  # the next Sentinel is asked instead
+            "protocol": 2,
         }
         sentinel = Sentinel(self._address.hosts, sentinel_kwargs=sentinel_options, **self._options())
         return _raw(sentinel.master_for(self._address.service, retry=_no_retry()))
@@ -193,16 +224,39 @@ def translated(name: str) -> Iterator[None]:
     """redis-py's errors as ours."""
     try:
         yield
-    except (AuthenticationError, AuthorizationError, NoPermissionError) as error:
-        raise BrokerRefused(
-            f"{name}: the server refused the user or the password, or a right is missing: {error}"
-        ) from error
-    except _MOVING as error:
-        raise BrokerUnavailable(f"{name}: the server is moving or loading its data: {error}") from error
-    except ResponseError as error:
-        raise BrokerRefused(f"{name}: the server refused: {error}") from error
     except (RedisError, RedisClusterException, OSError) as error:
-        raise BrokerUnavailable(f"{name}: cannot reach the server: {error}") from error
+        raise _as_ours(name, error) from error
+
+
+def _as_ours(name: str, error: Exception) -> BrokerError:
+    for cause in _with_causes(error):  # a cluster's client and a connection each wrap what went wrong
+        if isinstance(cause, _NOT_ALLOWED):
+            return BrokerRefused(
+                f"{name}: the server refused the user or the password, or a right is missing: {cause}"
+            )
+        if isinstance(cause, SSLCertVerificationError):
+            return BrokerRefused(
+                f"{name}: the server's certificate is not to be trusted: {cause.verify_message}. Set "
+                "tls_ca_file to the certificate of the authority that signed it, or mend the URL's host name"
+            )
+        if isinstance(cause, SSLError):
+            return BrokerUnavailable(
+                f"{name}: TLS to the server failed: {error}. Does this port speak TLS, and does the server "
+                "ask for a client's certificate (tls_cert_file, tls_key_file)?"
+            )
+    if isinstance(error, MasterNotFoundError):  # its text shows the client's inside
+        return BrokerUnavailable(f"{name}: no Sentinel names a primary of the service in the URL")
+    if isinstance(error, _MOVING):
+        return BrokerUnavailable(f"{name}: the server is moving or loading its data: {error}")
+    if isinstance(error, ResponseError):
+        return BrokerRefused(f"{name}: the server refused: {error}")
+    return BrokerUnavailable(f"{name}: cannot reach the server: {error}")
+
+
+def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def flat_map(reply: Sequence[Reply]) -> dict[str, Reply]:

@@ -1,8 +1,9 @@
 """Consumer groups: lag by the server's own bookkeeping, pending entries, consumers.
 
-From Redis 7.0 on the lag is computed from XINFO STREAM and XINFO GROUPS as the server does it, because some
-7.0 to 7.4 servers answer wrong values (redis issues 13338, 13473, 13958). Where the server could only answer
-NULL, and on 6.2, a capped XRANGE counts.
+From Redis 7.0 on the lag is computed from XINFO STREAM and XINFO GROUPS, as new servers do it. Older ones do
+not count what was trimmed or deleted before the group was given it (redis issues 13338, 13473, 13958): their
+`entries-read` is too low for ever after, and the lag is then an upper bound. Where there is nothing better,
+where the server lost count, and on 6.2, a capped XRANGE counts.
 """
 
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from typing import NamedTuple
 
 from collectors.brokers.base import ConsumerSeen, GroupSeen, GroupView, PendingSeen
 from collectors.brokers.redis_streams.client import RedisClient, Reply, flat_map, raw, text
-from collectors.brokers.redis_streams.reading import StreamHead, parse_head, parse_id
+from collectors.brokers.redis_streams.reading import StreamHead, lists, parse_head, parse_id
 from eventwake.domain.errors import BrokerRefused
 from eventwake.domain.lag import Lag, LagKind
 
 COUNT_AT_MOST = 100  # entries fetched to count a lag that the server's bookkeeping cannot give
 PENDING_AT_MOST = 100  # oldest pending entries listed of a group, each sample
+
+FINAL = (LagKind.KNOWN, LagKind.UNKNOWN)  # of a lag by counters: no entries need be fetched to count it
+MISCOUNTED = "this server does not count for the group what was trimmed before it read on (redis issue 13957)"
 
 _NEVER_DELETED = (0, 0)
 
@@ -30,23 +34,26 @@ class GroupInfo(NamedTuple):
     entries_read: int | None
 
 
-def counted_lag(head: StreamHead, delivered: tuple[int, int], entries_read: int | None) -> Lag | None:
-    """The lag by the server's counters; None where they cannot tell. Source: redis/src/t_stream.c."""
+def counted_lag(
+    head: StreamHead, delivered: tuple[int, int], entries_read: int | None, *, counts_reads: bool
+) -> Lag | None:
+    """The lag by the server's counters; None where they cannot tell. Source: redis/src/t_stream.c.
+
+    `counts_reads`: whether this server's `entries_read` can be relied on.
+    """
     seen = head.seen
     if delivered == head.last or seen.added == 0 or seen.length == 0 or head.first is None:
         return Lag.known(0)
     if delivered > head.last:
         return Lag.unknown("the group's position lies beyond the stream's end: was the stream made anew?")
-    if seen.added is None or head.max_deleted is None:  # 6.2 counts nothing
-        return Lag.known(seen.length) if delivered < head.first else None
-    front_is_whole = head.max_deleted < head.first
-    if delivered < head.first:
-        return Lag.known(seen.length) if front_is_whole else None
-    if entries_read is not None and head.max_deleted <= delivered:
-        return Lag.known(max(0, seen.added - entries_read))
-    if front_is_whole and delivered == head.first:
-        return Lag.known(seen.length - 1)
-    return None
+    if delivered <= head.first:
+        return Lag.known(seen.length - (delivered == head.first))
+    if seen.added is None or head.max_deleted is None or entries_read is None or head.max_deleted > delivered:
+        return None
+    lag = max(0, seen.added - entries_read)
+    if counts_reads or seen.added == seen.length:
+        return Lag.known(lag)
+    return Lag.at_most(min(lag, seen.length - 1), MISCOUNTED)
 
 
 def skipped_by(head: StreamHead, info: GroupInfo) -> int | None:
@@ -57,17 +64,24 @@ def skipped_by(head: StreamHead, info: GroupInfo) -> int | None:
     return max(0, seen.added - seen.length - info.entries_read)
 
 
-def read_groups(client: RedisClient, streams: Sequence[str], now_ms: int) -> list[GroupSeen]:
+def read_groups(
+    client: RedisClient, streams: Sequence[str], now_ms: int, *, counts_reads: bool
+) -> list[GroupSeen]:
     """Every group of the streams, in few exchanges whatever their number."""
     infos, by_name = _infos_and_heads(client, streams)
-    lags = [counted_lag(by_name[info.stream], parse_id(info.delivered), info.entries_read) for info in infos]
+    lags = [
+        counted_lag(
+            by_name[info.stream], parse_id(info.delivered), info.entries_read, counts_reads=counts_reads
+        )
+        for info in infos
+    ]
     ahead = _entries_ahead(client, infos, lags)
     pending = _pending(client, [info for info in infos if info.pending])
     consumers = _consumers(client, infos)
     groups = []
     for info, lag in zip(infos, lags, strict=True):
         head, place = by_name[info.stream], (info.stream, info.name)
-        known = lag if lag is not None else _counted(ahead[place])
+        known = lag if lag is not None and lag.kind in FINAL else _counted(ahead[place], lag)
         entries = pending.get(place, [])
         groups.append(
             GroupSeen(
@@ -96,11 +110,11 @@ def _infos_and_heads(
 ) -> tuple[list[GroupInfo], dict[str, StreamHead]]:
     """The groups, then their streams: a lag can be a little too high, but never below what it is."""
     commands = [(raw(name), ("XINFO", what, raw(name))) for name in streams for what in ("GROUPS", "STREAM")]
-    replies = client.pipeline(commands)
+    replies = lists(client.pipeline(commands), "XINFO GROUPS")
     infos, heads = [], {}
     for name, groups, stream in zip(streams, replies[::2], replies[1::2], strict=True):
-        if not isinstance(groups, list) or not isinstance(stream, list):
-            continue  # refused, or gone since it was looked at
+        if groups is None or stream is None:
+            continue  # gone since it was looked at
         heads[name] = parse_head(name, stream)
         infos += [_info(name, flat_map(group)) for group in groups]
     return infos, heads
@@ -121,28 +135,25 @@ def _entries_ahead(
 ) -> dict[tuple[str, str], list[int]]:
     """Times (ms) of the first entries that each group has not been given: one, or enough to count."""
     wanted = [
-        (info, 1 if lag is not None else COUNT_AT_MOST)
+        (info, 1 if lag is not None and lag.kind in FINAL else COUNT_AT_MOST)
         for info, lag in zip(infos, lags, strict=True)
         if lag is None or lag.value
     ]
-    replies = client.pipeline(
-        [
-            (raw(info.stream), ("XRANGE", raw(info.stream), f"({info.delivered}", "+", "COUNT", count))
-            for info, count in wanted
-        ]
-    )
+    commands = [
+        (raw(info.stream), ("XRANGE", raw(info.stream), f"({info.delivered}", "+", "COUNT", count))
+        for info, count in wanted
+    ]
+    replies = lists(client.pipeline(commands), "XRANGE")
     return {
-        (info.stream, info.name): [parse_id(entry[0])[0] for entry in reply]
-        if isinstance(reply, list)
-        else []
+        (info.stream, info.name): [parse_id(entry[0])[0] for entry in reply or ()]
         for (info, _), reply in zip(wanted, replies, strict=True)
     }
 
 
-def _counted(ahead: Sequence[int]) -> Lag:
+def _counted(ahead: Sequence[int], bound: Lag | None) -> Lag:
     if len(ahead) < COUNT_AT_MOST:
         return Lag.known(len(ahead))
-    return Lag.at_least(COUNT_AT_MOST, "the server lost count; counted up to a cap")
+    return bound or Lag.at_least(COUNT_AT_MOST, "the server lost count; counted up to a cap")
 
 
 def _time_lag(lag: Lag, ahead: Sequence[int] | None, now_ms: int) -> Lag:
@@ -155,17 +166,18 @@ def _time_lag(lag: Lag, ahead: Sequence[int] | None, now_ms: int) -> Lag:
 
 
 def _committed(head: StreamHead, lag: Lag) -> int | None:
-    if head.seen.added is None or lag.value is None or lag.kind is not LagKind.KNOWN:
+    if head.seen.added is None or lag.value is None or lag.kind is LagKind.AT_LEAST:
         return None
     return head.seen.added - lag.value
 
 
 def _pending(client: RedisClient, infos: Sequence[GroupInfo]) -> dict[tuple[str, str], list[PendingSeen]]:
-    replies = client.pipeline(
-        [(raw(i.stream), ("XPENDING", raw(i.stream), raw(i.name), "-", "+", PENDING_AT_MOST)) for i in infos]
-    )
+    commands = [
+        (raw(i.stream), ("XPENDING", raw(i.stream), raw(i.name), "-", "+", PENDING_AT_MOST)) for i in infos
+    ]
+    replies = lists(client.pipeline(commands), "XPENDING")
     return {
-        (info.stream, info.name): [to_pending(entry) for entry in reply] if isinstance(reply, list) else []
+        (info.stream, info.name): [to_pending(entry) for entry in reply or ()]
         for info, reply in zip(infos, replies, strict=True)
     }
 
@@ -176,12 +188,11 @@ def to_pending(entry: Reply) -> PendingSeen:
 
 
 def _consumers(client: RedisClient, infos: Sequence[GroupInfo]) -> dict[tuple[str, str], list[ConsumerSeen]]:
-    replies = client.pipeline(
-        [(raw(i.stream), ("XINFO", "CONSUMERS", raw(i.stream), raw(i.name))) for i in infos]
-    )
+    commands = [(raw(i.stream), ("XINFO", "CONSUMERS", raw(i.stream), raw(i.name))) for i in infos]
+    replies = lists(client.pipeline(commands), "XINFO CONSUMERS")
     found: dict[tuple[str, str], list[ConsumerSeen]] = {}
     for info, reply in zip(infos, replies, strict=True):
-        said = [flat_map(consumer) for consumer in reply] if isinstance(reply, list) else []
+        said = [flat_map(consumer) for consumer in reply or ()]
         found[info.stream, info.name] = [
             ConsumerSeen(text(c["name"]), c["pending"], c["idle"], c.get("inactive")) for c in said
         ]

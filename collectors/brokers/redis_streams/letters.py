@@ -4,7 +4,8 @@ Three ways, by what the server allows; `reference` figures and proofs are in ARC
 - both streams in one slot: one script adds, marks and removes;
 - another slot: a script on the origin's node adds and marks, then the letter is removed;
 - no scripts: the journal. The intent holds the origin's last id; what may have been sent is looked for from
-  there by its replay id before it is sent again.
+  there by its replay id before it is sent again. The event and its mark are one transaction, which fails
+  where someone else touched the marks after the look.
 """
 
 import logging
@@ -82,7 +83,10 @@ class Letters:
         outcomes: list[Sent] = []
         for origin, of_origin in groupby(sorted(letters, key=_by_origin), key=_by_origin):
             for chunk in _chunks(list(of_origin)):
-                outcomes += self._retry_to(stream, origin, chunk, marks)
+                try:
+                    outcomes += self._retry_to(stream, origin, chunk, marks)
+                except BrokerRefused as error:  # of these: other calls may have sent theirs
+                    outcomes += [_refused(letter, str(error)) for letter in chunk]
         return outcomes
 
     def discard(self, stream: str, positions: Sequence[str]) -> set[str]:
@@ -110,17 +114,13 @@ class Letters:
 
     def present(self, stream: str, positions: Sequence[str]) -> set[str]:
         """Those of the positions that still hold a letter."""
-        key = raw(stream)
-        replies = self._client.pipeline(
-            [(key, ("XRANGE", key, position, position)) for position in positions]
-        )
-        return {position for position, reply in zip(positions, replies, strict=True) if reply}
+        return {*self._entries(stream, positions)}
 
     def _retry_to(self, stream: str, origin: str, letters: Sequence[LetterToSend], marks: str) -> list[Sent]:
+        marks_key = self._marks_key(origin, marks)
         if not self._scripts:
             self._try_removing(stream)
-            return [self._by_journal(stream, origin, letter) for letter in letters]
-        marks_key = self._marks_key(origin, marks)
+            return [self._by_journal(stream, origin, letter, marks_key) for letter in letters]
         if self._client.same_slot(origin, stream):
             return self._by_script([origin, marks_key, stream], letters)
         return self._over_slots(stream, [origin, marks_key], letters)
@@ -142,12 +142,14 @@ class Letters:
         marked = self._client.pipeline(
             [(raw(keys[0]), ("HGET", raw(keys[1]), letter.replay_id)) for letter in letters]
         )
+        for refused in (r for r in marked if isinstance(r, ResponseError)):
+            raise BrokerRefused(f"HGET on {keys[1]} was refused: {refused}")
         outcomes, to_send = [], []
         for letter, mark in zip(letters, marked, strict=True):
             if letter.position in entries:
                 to_send.append(_with_fields(letter, entries[letter.position]))
             elif isinstance(mark, bytes):
-                outcomes.append(Sent(letter.letter_id, SendState.ALREADY, mark.decode()))
+                outcomes.append(_at(letter, SendState.ALREADY, mark))
             else:
                 outcomes.append(Sent(letter.letter_id, SendState.GONE))
         sent = self._by_script(keys, to_send) if to_send else []
@@ -155,29 +157,50 @@ class Letters:
         self._remove_sent(stream, [letter.position for letter in to_send if letter.letter_id in arrived])
         return outcomes + sent
 
-    def _by_journal(self, stream: str, origin: str, letter: LetterToSend) -> Sent:
-        entry = self._entries(stream, [letter.position]).get(letter.position)
-        if letter.may_be_sent:
-            found = self._find_sent(origin, letter)
+    def _by_journal(self, stream: str, origin: str, letter: LetterToSend, marks: str) -> Sent:
+        sent = None
+        while sent is None:  # each turn in vain is another sender's success, so they come to an end
+            try:
+                sent = self._look_and_send(stream, origin, letter, raw(marks))
+            except BrokerRefused as error:  # of this letter: others may have been sent
+                return _refused(letter, str(error))
+        if sent.state in (SendState.SENT, SendState.ALREADY):
+            self._remove_sent(stream, [letter.position])
+        return sent
+
+    def _look_and_send(self, stream: str, origin: str, letter: LetterToSend, marks: bytes) -> Sent | None:
+        """None: someone else sent meanwhile, so what was seen may be no longer so and is looked at again."""
+        with self._client.unless_touched(marks) as carry_out:
+            seen = self._look_before(stream, origin, letter, marks)
+            if isinstance(seen, Sent):
+                return seen if carry_out([("HGET", marks, letter.replay_id)]) is not None else None
+            event = (raw(origin), "NOMKSTREAM", "*", *seen, REPLAY_ID_FIELD, letter.replay_id)
+            replies = carry_out(
+                [
+                    ("XADD", *event),
+                    ("HSET", marks, letter.replay_id, "tried"),
+                    ("PEXPIRE", marks, MARKS_LIVE_MS),
+                ]
+            )
+        if replies is None:
+            return None
+        if isinstance(replies[0], ResponseError) or replies[0] is None:
+            return Sent(letter.letter_id, SendState.REFUSED, detail=str(replies[0] or NO_STREAM))
+        return _at(letter, SendState.SENT, replies[0])
+
+    def _look_before(
+        self, stream: str, origin: str, letter: LetterToSend, marks: bytes
+    ) -> Sent | list[bytes]:
+        """The event's fields where it is to be sent, else what became of it."""
+        marked = self._client.command(marks, "HGET", marks, letter.replay_id) is not None
+        if letter.may_be_sent or marked:
+            found = self._find_sent(origin, letter, marked=marked)
             if found is not None:
-                if found.state is SendState.ALREADY:
-                    self._remove_sent(stream, [letter.position])
                 return found
+        entry = self._entries(stream, [letter.position]).get(letter.position)
         if entry is None:
             return Sent(letter.letter_id, SendState.GONE)
-        fields = [value or b"" for value in _with_fields(letter, entry).fields or ()]
-        reply = self._client.pipeline(
-            [
-                (
-                    raw(origin),
-                    ("XADD", raw(origin), "NOMKSTREAM", "*", *fields, REPLAY_ID_FIELD, letter.replay_id),
-                )
-            ]
-        )[0]
-        if isinstance(reply, ResponseError) or reply is None:
-            return Sent(letter.letter_id, SendState.REFUSED, detail=str(reply) if reply else NO_STREAM)
-        self._remove_sent(stream, [letter.position])
-        return Sent(letter.letter_id, SendState.SENT, reply.decode())
+        return [value or b"" for value in _with_fields(letter, entry).fields or ()]
 
     def _try_removing(self, stream: str) -> None:
         """A missing right must show before anything is sent, as the probe in the script does."""
@@ -190,15 +213,18 @@ class Letters:
         except BrokerRefused as error:
             log.warning("sent, but %s could not be removed from %s: %s", ", ".join(positions), stream, error)
 
-    def _find_sent(self, origin: str, letter: LetterToSend) -> Sent | None:
+    def _find_sent(self, origin: str, letter: LetterToSend, *, marked: bool) -> Sent | None:
         """The event that an earlier run of this attempt sent, `unknown` where it cannot be looked for."""
         wanted = letter.replay_id.encode()
         found = self._look(origin, letter.intent, lambda fields: _replay_id_in(fields) == wanted)
         if found:
-            return Sent(letter.letter_id, SendState.ALREADY, found)
+            return _at(letter, SendState.ALREADY, found.encode())
         heads, _ = read_heads(self._client, [origin])
-        if origin not in heads or _trimmed_past(heads[origin], letter.intent):
-            detail = f"{origin} was trimmed past {letter.intent}: whether it was sent cannot be seen any more"
+        if origin not in heads or _may_have_lost(heads[origin], letter.intent, marked=marked):
+            detail = (
+                f"{origin} was trimmed past {letter.intent}, or events behind it were deleted: "
+                "whether it was sent cannot be seen any more"
+            )
             return Sent(letter.letter_id, SendState.UNKNOWN, detail=detail)
         return None
 
@@ -242,10 +268,18 @@ def _with_fields(letter: LetterToSend, entry: Sequence[bytes | None]) -> LetterT
     return replace(letter, fields=without(entry, letter.drop))
 
 
-def _trimmed_past(head: StreamHead, position: str) -> bool:
+def _may_have_lost(head: StreamHead, position: str, *, marked: bool) -> bool:
+    """Whether an event behind the position may have been there and be gone: trimmed or deleted."""
+    after = parse_id(position)
+    if head.last <= after:
+        return False
     if position == ZERO:
-        return head.seen.added is not None and head.seen.added > head.seen.length
-    return head.first is None or head.first > parse_id(position)
+        trimmed = head.seen.added is not None and head.seen.added > head.seen.length
+    else:
+        trimmed = head.first is None or head.first > after
+    if head.max_deleted is None:  # Redis before 7.0 does not say; but what was sent left its mark
+        return trimmed or marked
+    return trimmed or head.max_deleted > after
 
 
 def _by_origin(letter: LetterToSend) -> str:
@@ -270,6 +304,13 @@ def _replay_id_in(fields: Sequence[bytes]) -> bytes | None:
     return next((value for name, value in pairs(fields) if name == REPLAY_ID_FIELD), None)
 
 
+def _refused(letter: LetterToSend, reason: str) -> Sent:
+    """Nothing was sent now; what an earlier run did is not known."""
+    if letter.may_be_sent:
+        return Sent(letter.letter_id, SendState.UNKNOWN, detail=f"it may have been sent before; {reason}")
+    return Sent(letter.letter_id, SendState.REFUSED, detail=reason)
+
+
 def _sent(letter: LetterToSend, answer: Sequence[bytes]) -> Sent:
     word = answer[0]
     if word == b"toobig":
@@ -277,4 +318,8 @@ def _sent(letter: LetterToSend, answer: Sequence[bytes]) -> Sent:
     state = _ANSWERS[word]
     if state is SendState.REFUSED:
         return Sent(letter.letter_id, state, detail=NO_STREAM if word == b"nostream" else answer[1].decode())
-    return Sent(letter.letter_id, state, answer[1].decode() if len(answer) > 1 else None)
+    return Sent(letter.letter_id, state) if state is SendState.GONE else _at(letter, state, answer[1])
+
+
+def _at(letter: LetterToSend, state: SendState, entry_id: bytes) -> Sent:
+    return Sent(letter.letter_id, state, entry_id.decode(), sent_ms=parse_id(entry_id)[0])

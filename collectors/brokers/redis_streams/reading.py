@@ -7,9 +7,12 @@ invariant of Redis 7 on: at a stream's end, `entries-added` is what we read plus
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from redis.exceptions import ResponseError
+
 from collectors.brokers.base import Batch, Cursor, Gap, StreamSeen
 from collectors.brokers.redis_streams.client import RedisClient, Reply, flat_map, raw
 from eventwake.domain.envelope import Record
+from eventwake.domain.errors import BrokerRefused
 
 ZERO = "0-0"
 TRIMMED = "trimmed or deleted before it could be read"
@@ -47,7 +50,15 @@ def read_heads(client: RedisClient, streams: Sequence[str]) -> tuple[dict[str, S
 
 def is_missing(reply: Reply) -> bool:
     """Whether a refusal only says that the key is not there, or is no stream (any more)."""
-    return str(reply).startswith(("no such key", "ERR no such key", "WRONGTYPE", "Operation against a key"))
+    gone = ("no such key", "ERR no such key", "WRONGTYPE", "Operation against a key", "NOGROUP")
+    return str(reply).startswith(gone)
+
+
+def lists(replies: Sequence[Reply], command: str) -> list[list[Reply] | None]:
+    """Replies that should be lists; None for what is not there (any more). Raises `BrokerRefused`."""
+    for refused in (r for r in replies if isinstance(r, ResponseError) and not is_missing(r)):
+        raise BrokerRefused(f"{command} was refused: {refused}")
+    return [reply if isinstance(reply, list) else None for reply in replies]
 
 
 def parse_head(name: str, reply: Sequence[Reply]) -> StreamHead:
@@ -91,27 +102,40 @@ def _just_before(position: str) -> str:
 
 def follow(seen: StreamSeen, cursor: Cursor, known: Callable[[str], bool]) -> Cursor:
     """The cursor to go on from; a new incarnation where the stream was made anew or went back in time."""
-    went_back = parse_id(seen.last_position) < parse_id(cursor.position)
-    counts_less = seen.added is not None and cursor.read_count is not None and seen.added < cursor.read_count
-    if not went_back and not counts_less:
+    if not _is_another(seen, cursor):
         return cursor
+    anew = cursor._replace(incarnation=cursor.incarnation + 1)
     if seen.last_position != ZERO and known(seen.last_position):  # a fail-over forgot the newest events
-        return Cursor(seen.last_position, seen.added, cursor.incarnation + 1, cursor.partition)
-    return Cursor(ZERO, 0 if seen.added is not None else None, cursor.incarnation + 1, cursor.partition)
+        return anew._replace(position=seen.last_position, read_count=seen.added)
+    if not _went_back(seen, cursor) and seen.first_position and known(seen.first_position):
+        return anew._replace(read_count=None)  # it was read before it was noticed, and its ids go on
+    return anew._replace(position=ZERO, read_count=0 if seen.added is not None else None)
+
+
+def _is_another(seen: StreamSeen, cursor: Cursor) -> bool:
+    """Whether this cannot be the stream that the cursor was made in."""
+    if _went_back(seen, cursor) or seen.added is None or cursor.read_count is None:
+        return _went_back(seen, cursor)
+    if seen.first_position is None or parse_id(seen.first_position) <= parse_id(cursor.position):
+        return seen.added < cursor.read_count
+    return seen.added - seen.length < cursor.read_count  # all that lay up to the cursor was removed
+
+
+def _went_back(seen: StreamSeen, cursor: Cursor) -> bool:
+    return parse_id(seen.last_position) < parse_id(cursor.position)
 
 
 def read_batches(client: RedisClient, wanted: Sequence[tuple[StreamSeen, Cursor, int]]) -> list[Batch]:
-    """XRANGE from each cursor, pipelined; a stream that is gone or refused gives no batch."""
-    replies = client.pipeline(
-        [
-            (raw(seen.name), ("XRANGE", raw(seen.name), f"({cursor.position}", "+", "COUNT", count))
-            for seen, cursor, count in wanted
-        ]
-    )
+    """XRANGE from each cursor, pipelined; a stream that is gone gives no batch."""
+    commands = [
+        (raw(seen.name), ("XRANGE", raw(seen.name), f"({cursor.position}", "+", "COUNT", count))
+        for seen, cursor, count in wanted
+    ]
+    replies = lists(client.pipeline(commands), "XRANGE")
     return [
         to_batch(seen, cursor, count, reply)
         for (seen, cursor, count), reply in zip(wanted, replies, strict=True)
-        if isinstance(reply, list)
+        if reply is not None
     ]
 
 

@@ -1,11 +1,10 @@
 """The keys of a [[source]] table that belong to Redis Streams."""
 
 import re
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, FilePath, ValidationError, field_validator
 
 from eventwake.domain.errors import SettingsError
 from eventwake.settings import Source, explain
@@ -25,9 +24,9 @@ class RedisStreamsSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str
-    tls_ca_file: Path | None = None
-    tls_cert_file: Path | None = None
-    tls_key_file: Path | None = None
+    tls_ca_file: FilePath | None = None
+    tls_cert_file: FilePath | None = None
+    tls_key_file: FilePath | None = None
     tls_check_hostname: bool = True
     sentinel_username: str | None = None
     sentinel_password: str | None = None

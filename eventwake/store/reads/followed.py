@@ -107,11 +107,30 @@ def open_in_stream(connection: Connection, stream_id: int) -> int:
     return int(total or 0)
 
 
-def open_after(connection: Connection, stream_id: int, after_id: int, limit: int) -> Sequence[Any]:
-    """Open letters of a stream with greater ids: id, position, incarnation."""
+def has_letter_at(connection: Connection, stream_id: int, position: str) -> bool:
+    """Whether a dead-letter stream's entry at the position is, or was, a letter of ours."""
     letter = schema.letter.c
+    found = sa.select(letter.id).where(letter.stream_id == stream_id, letter.position == position).limit(1)
+    return connection.scalar(found) is not None
+
+
+def open_after(
+    connection: Connection, stream_id: int, incarnation: int, after_id: int, limit: int
+) -> Sequence[Any]:
+    """Open letters of a stream with greater ids: id, position, incarnation, replaced.
+
+    `replaced`: the stream's present incarnation has another letter in the same place.
+    """
+    letter, other = schema.letter.c, schema.letter.alias().c
+    replaced = sa.exists().where(
+        letter.incarnation < incarnation,
+        other.stream_id == stream_id,
+        other.incarnation == incarnation,
+        other.partition == letter.partition,
+        other.position == letter.position,
+    )
     return connection.execute(
-        sa.select(letter.id, letter.position, letter.incarnation)
+        sa.select(letter.id, letter.position, letter.incarnation, replaced.label("replaced"))
         .where(letter.stream_id == stream_id, letter.state == LetterState.OPEN.value, letter.id > after_id)
         .order_by(letter.id)
         .limit(limit)

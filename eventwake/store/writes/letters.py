@@ -13,8 +13,10 @@ from sqlalchemy.engine import Connection
 from eventwake.domain.dead_letter import NEXT, DeadLetter, LetterState, fingerprint
 from eventwake.domain.envelope import Envelope, Record
 from eventwake.domain.operation import CommandKind, ItemState
-from eventwake.store import schema
+from eventwake.store import locks, schema
+from eventwake.store.locks import Lock
 from eventwake.store.segments import hash64
+from eventwake.store.texts import Text
 from eventwake.store.upsert import add_up, insert, upsert
 
 ROLLUP_MS = 60_000
@@ -43,7 +45,10 @@ def add(
     tx: Connection, source: str, stream_id: int, incarnation: int, letters: Sequence[NewLetter], now_ms: int
 ) -> list[int]:
     """Takes letters in; the ids of those that are new. One that an operation put back keeps its identity."""
-    restored = _being_restored(tx, stream_id) if letters else {}
+    if not letters:
+        return []
+    locks.alone(tx, Lock.LETTERS)
+    restored = _being_restored(tx, stream_id)
     added = []
     for new in letters:
         if (crc32(new.body), new.body) in restored:
@@ -76,6 +81,7 @@ def transition(
 
     `more` are further columns to set. History, counts and rollups are kept in the same transaction.
     """
+    locks.alone(tx, Lock.LETTERS)
     allowed = {state for state, after in NEXT.items() if to in after} & set(come_from or LetterState)
     moved: list[int] = []
     for start in range(0, len(letter_ids), IDS_A_STATEMENT):
@@ -212,7 +218,7 @@ def _came_back(tx: Connection, new: NewLetter, row: Mapping[str, Any], letter_id
             .join(table, table.c.id == item.c.letter_id)
             .where(
                 item.c.replay_id == new.letter.replay_id,
-                _may_be_one_group(table.c.group_name, sa.literal(row["group_name"], sa.Text)),
+                _may_be_one_group(table.c.group_name, sa.literal(row["group_name"], Text)),
             )
         )
     elif row["event_id_hash"] is not None:

@@ -7,7 +7,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from eventwake.domain.saga import SagaDefinition, SagaState, state_after
-from eventwake.store import schema
+from eventwake.store import locks, schema
+from eventwake.store.locks import Lock
 from eventwake.store.upsert import upsert
 
 
@@ -25,6 +26,7 @@ def follow(tx: Connection, definition: SagaDefinition, events: Sequence[SagaEven
 
     Streams are read one after another, so a saga may first be seen in its middle, or its end first.
     """
+    locks.alone(tx, Lock.SAGAS)
     table = schema.saga
     ids = sorted({event.correlation_id for event in events})
     known = sa.select(table).where(table.c.name == definition.name, table.c.correlation_id.in_(ids))

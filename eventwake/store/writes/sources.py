@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from eventwake.domain.errors import Conflict
 from eventwake.store import schema
-from eventwake.store.upsert import insert, upsert
+from eventwake.store.upsert import insert
 
 SAME_GAP_MS = 3_600_000  # uncountable gaps within an hour are one row that grows
 
@@ -143,9 +144,27 @@ def streams_gone(tx: Connection, stream_ids: Sequence[int], now_ms: int) -> None
     )
 
 
-def save_cursor(tx: Connection, stream_id: int, cursor: CursorRow, now_ms: int) -> None:
-    """The cursor, in the transaction of the rows that it covers."""
-    upsert(tx, schema.cursor, [{"stream_id": stream_id, **cursor._asdict(), "at_ms": now_ms}])
+def save_cursor(
+    tx: Connection, stream_id: int, before: CursorRow | None, cursor: CursorRow, now_ms: int
+) -> None:
+    """The cursor, in the transaction of the rows that it covers; `before` is what it goes on from.
+
+    Raises `Conflict` where another worker has moved it since: the rows are then in the store already.
+    """
+    table = schema.cursor
+    row = {"stream_id": stream_id, **cursor._asdict(), "at_ms": now_ms}
+    statement: sa.UpdateBase = insert(tx, table).values(row).on_conflict_do_nothing()
+    if before is not None:
+        statement = sa.update(table).values(row).where(
+            table.c.stream_id == stream_id,
+            table.c.partition == before.partition,
+            table.c.position == before.position,
+            table.c.incarnation == before.incarnation,
+            table.c.read_count.is_not_distinct_from(before.read_count),
+        )  # fmt: skip
+    written = tx.execute(statement, execution_options={"preserve_rowcount": True})  # also of an INSERT
+    if written.rowcount != 1:
+        raise Conflict("another worker reads the same stream into the same store")
 
 
 def add_gap(
