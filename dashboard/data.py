@@ -10,6 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import streamlit as st
 
+from dashboard.viewmodels.freshness import SILENT_MS
 from eventwake.clock import now_ms
 from eventwake.settings import Settings, load
 from eventwake.store.migrate import require_current
@@ -21,7 +22,6 @@ R = TypeVar("R")
 
 TTL_S = 1.0  # pages refresh every few seconds, so that sessions share their reads
 MAX_ENTRIES = 512
-WORKER_SILENT_MS = 15_000  # workers report every 2 s
 
 
 @st.cache_resource(show_spinner=False)
@@ -57,4 +57,4 @@ def read(query: Callable[Concatenate[Connection, P], R], *arguments: P.args, **o
 def collectors_alive() -> tuple[bool, int | None]:
     """Whether the collectors report, and when they last did (ms; None: never)."""
     last = read(sources.heartbeats).get(("", "supervisor"))
-    return last is not None and now_ms() - last < WORKER_SILENT_MS, last
+    return last is not None and now_ms() - last < SILENT_MS, last

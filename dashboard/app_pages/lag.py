@@ -7,6 +7,7 @@ import streamlit as st
 
 from dashboard import data
 from dashboard.components import frame, tables
+from dashboard.viewmodels import freshness
 from dashboard.viewmodels import lag as view
 from dashboard.viewmodels.text import literal
 from eventwake.charts import history
@@ -51,7 +52,7 @@ def _in_order(found: Sequence[GroupRow]) -> list[GroupRow]:
 @frame.live
 def _figures(text: str, status: str | None, source: str | None) -> None:
     now = now_ms()
-    everything = _in_order(data.read(groups.all_groups))
+    everything = _in_order(_groups(now))
     found = [group for group in everything if view.fits(group, text, status, source)]
     since = (now - TREND_MS) // TREND_STEP_MS * TREND_STEP_MS
     chosen = tables.show(
@@ -69,6 +70,11 @@ def _figures(text: str, status: str | None, source: str | None) -> None:
     if chosen:
         st.query_params.from_dict({"group": found[chosen[0]].name, "in": found[chosen[0]].source})
         st.rerun()
+
+
+def _groups(now: int) -> list[GroupRow]:
+    answering = freshness.answering(data.read(sources.all_sources), now)
+    return freshness.of_now(data.read(groups.all_groups), answering)
 
 
 def group_page(name: str, source: str | None) -> None:
@@ -89,11 +95,11 @@ def group_page(name: str, source: str | None) -> None:
 
 @frame.live
 def _group(name: str, source: str | None, window_ms: int) -> None:
-    own = [g for g in data.read(groups.all_groups) if g.name == name and source in (None, g.source)]
+    now = now_ms()
+    own = [g for g in _groups(now) if g.name == name and source in (None, g.source)]
     if not own:
         st.info(f"No group named {literal(name, 80)} is there now. It was deleted, or nothing has read yet.")
         return
-    now = now_ms()
     st.markdown("##### Where it stands")
     tables.show(
         view.stand_lines(own),

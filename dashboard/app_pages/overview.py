@@ -4,16 +4,16 @@ import streamlit as st
 
 from dashboard import data
 from dashboard.components import frame, tables
+from dashboard.viewmodels import freshness, units
 from dashboard.viewmodels import overview as view
-from dashboard.viewmodels import units
 from dashboard.viewmodels.text import literal, middle
 from eventwake.clock import now_ms
-from eventwake.store.reads import alerts, groups, letter_counts, letters, rates, sagas, sources
+from eventwake.store.reads import alerts, flow, groups, letter_counts, letters, rates, sagas, sources
 
 SERIES_MS = 15 * 60_000
 NEW_MS = 3_600_000
 LISTED = 5
-CARD_PX = 176
+CARD_PX = 196
 
 
 @frame.live
@@ -24,8 +24,11 @@ def figures() -> None:
     events = data.read(rates.event_series, since, until + rates.FINE_MS, rates.FINE_MS)
     arrived = data.read(rates.letter_series, now // 60_000 * 60_000 - NEW_MS, until + 60_000, "open")
     totals = data.read(letter_counts.totals)
-    seen = data.read(groups.all_groups)
-    worst = view.worst_lag(seen)
+    watched = data.read(sources.all_sources)
+    answering = freshness.answering(watched, now)
+    silent = len(watched) - len(answering)
+    seen_until = min(until, max((source.checked_ms for source in watched), default=0))
+    worst = view.worst_lag(freshness.of_now(data.read(groups.all_groups), answering))
     firing = [alert for alert in data.read(alerts.unresolved) if alert.state == "firing"]
     stuck = data.read(sagas.stuck, [s.definition() for s in data.settings().saga], now // 1000 * 1000, 1000)
 
@@ -33,10 +36,13 @@ def figures() -> None:
     with first:
         st.metric(
             "Events, last minute",
-            units.rate(view.rate_per_s(events, now)),
+            units.rate(view.rate_per_s(events, now) if answering else None),
+            f"{silent} of {len(watched)} sources silent" if silent else None,
             border=True,
             height=CARD_PX,
-            chart_data=view.filled(events, since, until, rates.FINE_MS),
+            delta_color="inverse",
+            delta_arrow="off",
+            chart_data=view.filled(events, since, seen_until, rates.FINE_MS, data.read(flow.known_since_ms)),
             chart_type="area",
             help="Events a second over the last minute; the line shows 15 minutes, 10 s a point",
         )
@@ -60,7 +66,7 @@ def figures() -> None:
             "Longest wait",
             units.time_lag(group.time_lag_kind, group.time_lag_ms)
             if group
-            else ("0 s" if worst.total else units.UNKNOWN),
+            else ("0 s" if worst.total > worst.unknown else units.UNKNOWN),
             literal(middle(f"{group.name} · {units.lag(group.lag_kind, group.lag)} events", 40))
             if group
             else unknown or "no group is behind",
@@ -99,7 +105,7 @@ def figures() -> None:
     st.markdown("##### Sources")
     tables.show(
         view.source_lines(
-            data.read(sources.all_sources), data.read(sources.workers), data.read(sources.streams), now
+            watched, data.read(sources.workers), data.read(sources.streams), now
         ),
         {
             "source": "Source", "state": "State", "since": "For", "server": "Server", "watching": "Worker",

@@ -13,7 +13,7 @@ from dashboard.viewmodels import reports as view
 from dashboard.viewmodels.text import literal
 from eventwake.clock import now_ms
 from eventwake.reports.csv_export import report_to_csv
-from eventwake.reports.document import Bars, Report, Section
+from eventwake.reports.document import FEWEST_BARS, Bars, Report, Section
 from eventwake.reports.html import to_html
 from eventwake.store.reads import (
     alerts,
@@ -114,6 +114,8 @@ def _section(section: Section) -> None:
 def _bars(bars: Bars) -> None:
     figure = go.Figure(go.Bar(x=list(bars.labels), y=list(bars.values), marker_color="#3d7be0"))
     figure.update_layout(height=CHART_PX, margin={"l": 8, "r": 8, "t": 4, "b": 4}, bargap=0.15)
+    shown = max(len(bars.values), FEWEST_BARS)  # so that one bar is not as wide as the page
+    figure.update_xaxes(type="category", range=[-0.5, shown - 0.5], nticks=8)
     figure.update_yaxes(title_text=bars.unit)
     st.plotly_chart(figure, key="bars", config={"displaylogo": False})
 

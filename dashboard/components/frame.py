@@ -73,15 +73,17 @@ def outages() -> Iterator[None]:
         st.error(literal(error, 2_000), icon=":material/error:")
 
 
-def title(text: str, caption: str = "") -> None:
+def title(text: str) -> None:
     """The page's heading, with the switch for live refresh."""
-    left, right = st.columns([5, 1], vertical_alignment="bottom")
-    left.markdown(f"### {text}")
-    if caption:
-        left.caption(caption)
-    right.toggle(
-        "Live", value=True, key="live", bind="query-params", help="Refreshes the figures every few seconds"
-    )
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.markdown(f"### {text}", width="content")
+        st.toggle(
+            "Live",
+            value=True,
+            key="live",
+            bind="query-params",
+            help="Refreshes the figures every few seconds",
+        )
 
 
 def live(body: F, every_s: float | None = None) -> F:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeVar
 
-from dashboard.viewmodels import units
+from dashboard.viewmodels import freshness, units
 from eventwake.domain import flow
 from eventwake.domain.flow import Edge, Graph, Node, NodeKind
 from eventwake.domain.lag import Lag, LagKind, Status
@@ -22,7 +22,6 @@ WINDOWS_MS = {
     "5 min": 300_000, "15 min": 900_000, "1 h": 3_600_000, "6 h": 21_600_000, "24 h": 86_400_000,
 }  # fmt: skip
 DEFAULT_WINDOW = "15 min"
-SOURCE_SILENT_MS = 15_000  # a source that answers is marked so every few seconds
 KINDS = {
     NodeKind.SERVICE: "service",
     NodeKind.STREAM: "stream",
@@ -100,11 +99,7 @@ class Seen:
     @cached_property
     def answering(self) -> set[str]:
         """Sources that answer; of others it is not known what goes on now."""
-        return {
-            source.name
-            for source in self.sources
-            if source.state == "up" and self.now_ms - source.checked_ms <= SOURCE_SILENT_MS
-        }
+        return freshness.answering(self.sources, self.now_ms)
 
     @cached_property
     def events(self) -> Counter[int]:

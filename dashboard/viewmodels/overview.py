@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dashboard.viewmodels import units
+from dashboard.viewmodels.freshness import SILENT_MS, answering
 from eventwake.domain.lag import Status
 from eventwake.store.reads.groups import GroupRow
 from eventwake.store.reads.rates import FINE_MS, Point
@@ -11,7 +12,6 @@ from eventwake.store.reads.sources import SourceRow, StreamRow, WorkerRow
 
 RATE_WINDOW_MS = 60_000
 STATE_MARKS = {"up": "● up", "starting": "○ starting", "down": "✕ down", "refused": "✕ refused"}
-WORKER_SILENT_MS = 15_000  # workers report every 2 s
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,14 @@ def rate_per_s(series: Sequence[Point], now_ms: int) -> float:
     return sum(p.value for p in series if p.at_ms >= since) / ((now_ms - since) / 1000)
 
 
-def filled(series: Sequence[Point], since_ms: int, until_ms: int, step_ms: int) -> list[int]:
-    """The series with a 0 for each bucket in which the collectors saw nothing."""
+def filled(
+    series: Sequence[Point], since_ms: int, until_ms: int, step_ms: int, known_since_ms: int | None
+) -> list[int]:
+    """The series with a 0 for each bucket in which the collectors saw nothing; none before they knew."""
+    if known_since_ms is None:
+        return []
     values = {point.at_ms: point.value for point in series}
-    start = -(-since_ms // step_ms) * step_ms
+    start = -(-max(since_ms, known_since_ms) // step_ms) * step_ms
     return [values.get(at, 0) for at in range(start, until_ms - step_ms + 1, step_ms)]
 
 
@@ -76,7 +80,7 @@ def source_lines(
         lines.append(
             SourceLine(
                 source.name,
-                STATE_MARKS.get(source.state, source.state),
+                _state(source, now_ms),
                 units.age(source.since_ms, now_ms).removesuffix(" ago"),
                 source.server or units.UNKNOWN,
                 watching(samplers.get(source.name), now_ms),
@@ -89,12 +93,18 @@ def source_lines(
     return lines
 
 
+def _state(source: SourceRow, now_ms: int) -> str:
+    if source.state == "up" and not answering([source], now_ms):
+        return f"✕ not watched, last seen up {units.age(source.checked_ms, now_ms)}"
+    return STATE_MARKS.get(source.state, source.state)
+
+
 def watching(worker: WorkerRow | None, now_ms: int) -> str:
     """What the source's worker does, and how long ago it said so."""
     if worker is None:
         return "✕ no worker"
     told = units.age(worker.heartbeat_ms, now_ms)
-    if now_ms - worker.heartbeat_ms > WORKER_SILENT_MS and worker.state != "waiting":
+    if now_ms - worker.heartbeat_ms > SILENT_MS and worker.state != "waiting":
         return f"✕ silent, {told}"
     mark = "●" if worker.state == "running" else "○"
     return f"{mark} {worker.state}, {told}"

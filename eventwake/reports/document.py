@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 Cell = str | int | float | None  # None: not known
+FEWEST_BARS = 24  # that a chart has room for
 
 
 class Figure(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from html import escape
 
-from eventwake.reports.document import Bars, Cell, Figure, Report, Section
+from eventwake.reports.document import FEWEST_BARS, Bars, Cell, Figure, Report, Section
 
 _CSS = """
 :root { color-scheme: light dark; --line: #d8dee6; --faint: #5c6773; --bar: #3d7be0; }
@@ -85,7 +85,7 @@ def _cell(value: Cell) -> str:
 def _bars(bars: Bars) -> str:
     """Bars in a picture of 1,000 by 100, with each value in its title."""
     most = max(bars.values)
-    width = 1000 / len(bars.values)
+    width = 1000 / max(len(bars.values), FEWEST_BARS)
     drawn = "".join(
         f"<rect x='{i * width:.2f}' y='{100 - 100 * value / most:.2f}' width='{width * (1 - BAR_GAP):.2f}' "
         f"height='{100 * value / most:.2f}'><title>"
