@@ -4,6 +4,7 @@ What the fields (or headers) say goes before what the JSON body says. The names 
 ever change, so the look-up by name is made once for each set of names and kept.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -31,6 +32,9 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 UNMISTAKABLE = frozenset({"correlation_id", "causation_id", "traceparent"})
 BODY_NAMES_AT_MOST = 64  # a wider JSON object is data, not an envelope; and hostile ones would fill the cache
+
+# version, trace id (all zeros means none), parent id, flags. Source: W3C Trace Context
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 
 
 class _Plan(NamedTuple):
@@ -124,8 +128,8 @@ class Decoder:
                 value = body.get(name)
                 if value is None and isinstance(inner := body.get("data"), dict):
                     value = inner.get(name)
-                if isinstance(value, str | int) and value != "":
-                    return _clean(str(value))
+                if (named := _name(value)) is not None:
+                    return named
         return None
 
 
@@ -147,8 +151,7 @@ class _FactsOfBody:
         return self._body[self._names[fact]] if self._body and fact in self._names else None
 
     def text(self, fact: str) -> str | None:
-        value = self.raw(fact)
-        return _clean(str(value)) if isinstance(value, str | int) and value != "" else None
+        return _name(self.raw(fact))
 
 
 def _correlation(
@@ -161,8 +164,8 @@ def _correlation(
     if found := field(plan.conversation_id):
         return found, Link.NSERVICEBUS
     traceparent = field(plan.traceparent) or inside.text("traceparent")
-    if traceparent and len(parts := traceparent.split("-")) >= 4 and len(parts[1]) == 32:
-        return parts[1], Link.TRACEPARENT
+    if traceparent and (match := _TRACEPARENT.fullmatch(traceparent.lower())):
+        return match[1], Link.TRACEPARENT
     return None, Link.NONE
 
 
@@ -192,6 +195,12 @@ def timestamp_ms(value: Any) -> int | None:
         return None
     # ten digits are seconds until the year 2286, thirteen milliseconds, sixteen microseconds
     return round(value * 1000 if value < 1e11 else value if value < 1e14 else value / 1000)
+
+
+def _name(value: Any) -> str | None:
+    """A JSON value as an id or name. True and false are none, nor is a number that is not exact."""
+    said = isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+    return _clean(str(value)) if said else None
 
 
 def _text(raw: bytes | None) -> str | None:

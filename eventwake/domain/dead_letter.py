@@ -96,11 +96,12 @@ class DeadLetter:
 _VARIABLE = re.compile(
     r"""
     (?P<uuid>\b[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\b)
+  | (?P<ulid>\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b)
   | (?P<time>\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?:Z|[+-]\d\d:?\d\d)?)?)
   | (?P<email>\b[\w.+-]{1,64}@[\w.-]{1,255})
   | (?P<ip>\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b)
-  | (?P<hex>\b0x[0-9a-fA-F]+\b|\b(?=[0-9a-fA-F]{0,64}\d)[0-9a-fA-F]{12,64}\b)
-  | (?P<id>\b[A-Za-z]{1,12}[-_]?(?=\w{0,40}\d)\d[\w-]{3,40}\b)
+  | (?P<hex>\b0x[0-9a-fA-F]+\b|\b(?=\d{0,127}[a-fA-F])(?=[a-fA-F]{0,127}\d)[0-9a-fA-F]{12,128}\b)
+  | (?P<id>\b[A-Za-z]{1,12}(?:[-_]\d[\w-]{0,40}|\d[\w-]{3,40})\b)
   | (?P<num>-?\b\d+(?:[.,]\d+)*)
     """,
     re.VERBOSE,
@@ -108,9 +109,9 @@ _VARIABLE = re.compile(
 _QUOTED = re.compile(r"'[^'\n]{1,200}'|\"[^\"\n]{1,200}\"")
 _SPACE = re.compile(r"\s+")
 _PYTHON_FRAME = re.compile(
-    r'^\s*File "(?P<file>[^"\n]{1,300})", line \d+, in (?P<name>[^\n]{1,200})$', re.MULTILINE
+    r'^[ \t]*File "(?P<file>[^"\n]{1,300})", line \d+, in (?P<name>[^\n]{1,200})$', re.MULTILINE
 )
-_JAVA_FRAME = re.compile(r"^\s*at (?P<name>[\w.$<>/]{1,300})\(", re.MULTILINE)
+_JAVA_FRAME = re.compile(r"^[ \t]*at (?P<name>[\w.$<>/]{1,300})\(", re.MULTILINE)
 _LIBRARY = ("site-packages", "dist-packages", "/lib/python", "<frozen", "java.", "javax.", "jdk.", "sun.")
 
 

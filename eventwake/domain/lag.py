@@ -128,6 +128,8 @@ def judge(
     newest, oldest = samples[-1], samples[0]
     if newest.lag.value is None:
         return Judgement(Status.UNKNOWN, f"1: lag unknown, {newest.lag.reason or 'no reason given'}")
+    if _may_be_either(newest.lag, allowed_lag):
+        return Judgement(Status.UNKNOWN, f"1: lag {newest.lag}, which may be more than {allowed_lag:,}")
     # 2 it has caught up
     if newest.lag.value <= allowed_lag:
         return Judgement(Status.OK, f"2: lag {newest.lag} is within the allowed {allowed_lag:,}")
@@ -143,10 +145,11 @@ def judge(
     commits = [sample.committed for sample in samples if sample.committed is not None]
     if commits and commits[-1] < max(commits):
         return Judgement(Status.REWOUND, f"4: position fell by {max(commits) - commits[-1]:,} events")
-    lags = [sample.lag.value for sample in samples if sample.lag.value is not None]
+    telling = [sample.lag for sample in samples if not _may_be_either(sample.lag, allowed_lag)]
+    lags = [lag.value for lag in telling if lag.value is not None]
     if min(lags) > allowed_lag:
         # 5 behind for the whole window without moving
-        if quiet or (len(commits) > 1 and commits[0] == commits[-1]):
+        if quiet or (len(commits) > 1 and min(commits) == max(commits)):
             return Judgement(Status.STALLED, f"5: behind and unmoved for {span_ms // 1000} s")
         # 6 behind for the whole window and not getting nearer
         if lags[-1] >= lags[0]:
@@ -155,6 +158,11 @@ def judge(
             )
     # 7 behind, and either it was well within this window or it is catching up
     return Judgement(Status.OK, f"7: lag {newest.lag}, but caught up or shrinking in this window")
+
+
+def _may_be_either(lag: Lag, allowed: int) -> bool:
+    """A lower bound within what is allowed says neither that the lag is within it nor that it is not."""
+    return lag.kind is LagKind.AT_LEAST and lag.value is not None and lag.value <= allowed
 
 
 def time_lag_ms(samples: Sequence[GroupSample], now_ms: int) -> Lag:
@@ -166,11 +174,16 @@ def time_lag_ms(samples: Sequence[GroupSample], now_ms: int) -> Lag:
     if not samples or samples[-1].committed is None or samples[-1].end is None:
         return Lag.unknown("no readable position or end")
     committed, end = samples[-1].committed, samples[-1].end
-    if committed >= end:
+    if committed > end:
+        return Lag.unknown("the position lies beyond the stream's end")
+    if committed == end:
         return Lag.known(0)
     # an end that later fell (truncation) says nothing about when today's events came
-    points = [(s.at_ms, s.end) for s in samples if s.end is not None and s.end <= end]
-    points = [p for i, p in enumerate(points) if i == 0 or p[1] >= points[i - 1][1]]
+    points: list[tuple[int, int]] = []
+    for sample in reversed(samples):
+        if sample.end is not None and (not points or sample.end <= points[-1][1]):
+            points.append((sample.at_ms, sample.end))
+    points.reverse()
     for (t0, e0), (t1, e1) in pairwise(points):
         if e0 <= committed < e1:
             passed = t0 + (t1 - t0) * (committed - e0) // (e1 - e0)

@@ -2,13 +2,16 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from eventwake.reports.document import Report
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # tells a spreadsheet that the text is UTF-8
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # source: OWASP, CSV injection
+QUOTING: Final = csv.QUOTE_NONNUMERIC  # every text: in half of the world a semicolon begins the next cell
+# what spreadsheets take for a formula, behind what some of them skip. Source: OWASP, CSV injection
+_FORMULA = re.compile(r"[\t\r\n]|[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2060\ufeff]*[=+\-@＝＋－＠]")
 
 
 def to_csv(rows: Iterable[Any], columns: Mapping[str, str]) -> bytes:
@@ -17,7 +20,7 @@ def to_csv(rows: Iterable[Any], columns: Mapping[str, str]) -> bytes:
     Texts that a spreadsheet would take for a formula get an apostrophe in front; numbers stay numbers.
     """
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, quoting=QUOTING)
     writer.writerow(columns.values())
     for row in rows:
         writer.writerow([harmless(getattr(row, name)) for name in columns])
@@ -27,7 +30,7 @@ def to_csv(rows: Iterable[Any], columns: Mapping[str, str]) -> bytes:
 def report_to_csv(report: Report) -> bytes:
     """Every table of a report in one file, each under its title, parted by an empty line."""
     text = io.StringIO()
-    writer = csv.writer(text)
+    writer = csv.writer(text, quoting=QUOTING)
     writer.writerow([harmless(report.title), harmless(report.period), harmless(report.made)])
     for caveat in report.caveats:
         writer.writerow([harmless(caveat)])
@@ -46,6 +49,6 @@ def report_to_csv(report: Report) -> bytes:
 
 def harmless(value: Any) -> Any:
     """The value as a cell may hold it."""
-    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+    if isinstance(value, str) and _FORMULA.match(value):
         return f"'{value}"
     return value

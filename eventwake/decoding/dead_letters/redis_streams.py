@@ -4,12 +4,14 @@ The aliases are those seen in the wild; a source's settings can add its own.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from eventwake.decoding.envelope import timestamp_ms
 from eventwake.domain.dead_letter import DeadLetter, Known
 from eventwake.domain.envelope import Record, pairs
 
+T = TypeVar("T")
 REPLAY_ID_FIELD = b"eventwake_replay_id"
 
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -57,30 +59,33 @@ class RedisDeadLetters:
             for name, value in pairs(record.fields)
             if value is not None
         }
-        used: dict[str, str] = {}
+        used: set[str] = set()
+        how: dict[str, Known] = {}
 
-        def fact(name: str) -> str | None:
-            for alias in self._aliases[name]:
-                if alias in said:
-                    used[alias] = name
-                    return said[alias] or None
-            return None
+        def fact(name: str, aliases: Sequence[str], read: Callable[[str], T | None]) -> T | None:
+            alias = next((alias for alias in aliases if alias in said), None)
+            if alias is None:
+                return None
+            used.add(alias)
+            value = read(said[alias])
+            if value is not None:
+                how[name] = Known.HEADER
+            return value
 
-        origin_stream, origin_position = fact("origin_stream"), fact("origin_position")
-        if origin_position and not _ENTRY_ID.fullmatch(origin_position):
-            used = {alias: what for alias, what in used.items() if what != "origin_position"}
-            origin_position = None
-        group, _ = fact("group"), fact("consumer")
-        error_class, message = fact("error_class"), fact("error_message")
-        stack_trace, attempts = fact("stack_trace"), fact("attempts")
-        first_failed_ms = timestamp_ms(fact("first_failed"))
-        failed_ms = timestamp_ms(fact("failed"))
+        def text(name: str) -> str | None:
+            return fact(name, self._aliases[name], lambda value: value or None)
+
+        origin_stream = text("origin_stream")
+        origin_position = fact("origin_position", self._aliases["origin_position"], _entry_id)
+        if origin_position is None:  # then it is the event's own id
+            used -= set(self._aliases["origin_position"])
+        group, _ = text("group"), text("consumer")
+        error_class, message, stack_trace = text("error_class"), text("error_message"), text("stack_trace")
+        attempts = fact("attempts", self._aliases["attempts"], _count)
+        first_failed_ms = fact("first_failed", self._aliases["first_failed"], timestamp_ms)
+        failed_ms = fact("failed", self._aliases["failed"], timestamp_ms)
         if failed_ms is None and not ENVELOPE_NAMES & said.keys():
-            weak = next((name for name in WEAK_TIME if name in said), None)
-            if weak:
-                used[weak] = "failed"
-                failed_ms = timestamp_ms(said[weak])
-        how = dict.fromkeys(used.values(), Known.HEADER)
+            failed_ms = fact("failed", WEAK_TIME, timestamp_ms)
         if failed_ms is None:
             failed_ms, how["failed"] = record.recorded_ms, Known.BROKER_TIME
         if origin_stream is None:
@@ -94,7 +99,7 @@ class RedisDeadLetters:
             error_class=error_class or _leading_class(message),
             error_message=message,
             stack_trace=stack_trace,
-            attempts=int(attempts) if attempts and _COUNT.fullmatch(attempts) else None,
+            attempts=attempts,
             first_failed_ms=first_failed_ms,
             failed_ms=failed_ms,
             replay_id=said.get(REPLAY_ID_FIELD.decode()),
@@ -110,6 +115,14 @@ class RedisDeadLetters:
         if match := _SUFFIX.fullmatch(stream):
             return match["origin"], Known.STREAM_NAME
         return None, Known.UNKNOWN
+
+
+def _entry_id(text: str) -> str | None:
+    return text if _ENTRY_ID.fullmatch(text) else None
+
+
+def _count(text: str) -> int | None:
+    return int(text) if _COUNT.fullmatch(text) else None
 
 
 def _leading_class(message: str | None) -> str | None:

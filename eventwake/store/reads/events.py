@@ -64,6 +64,7 @@ class Page(NamedTuple):
 
 
 _REF = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
+_OLDER = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,9}-[0-9]{1,18})")  # a record may be dated before 1970
 _PLAIN = (
     "position", "recorded_ms", "event_ms", "event_type", "event_id", "key", "producer",
     "correlation_id", "causation_id", "link", "flags", "size",
@@ -164,8 +165,8 @@ def _older(event: EventRow) -> str:
 
 
 def _parse_older(older: str | None) -> tuple[int, int, int] | None:
-    recorded, _, ref = (older or "").partition(".")
-    return (int(recorded), *_parse_ref(ref)) if recorded.isdecimal() and len(recorded) < 19 else None
+    match = _OLDER.fullmatch(older or "")
+    return (int(match[1]), *_parse_ref(match[2])) if match else None
 
 
 def _after(segment: segments.Segment, before: tuple[int, int, int]) -> list[sa.ColumnElement[bool]]:

@@ -1,5 +1,6 @@
 """Dead letters for the pages: filtered, paged by keyset, grouped by fingerprint, with their history."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from eventwake.store import schema
 from eventwake.store.segments import hash64
 
 COUNT_AT_MOST = 10_000  # an exact count of millions takes longer than a page may
+_OLDER = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,18})")  # a letter may say that it failed before 1970
 
 
 class LetterRow(NamedTuple):
@@ -109,10 +111,10 @@ class Page(NamedTuple):
 def page(connection: Connection, wanted: LetterFilter, limit: int, older: str | None = None) -> Page:
     letter = schema.letter.c
     query = _select(LetterRow).where(*_conditions(wanted))
-    failed, _, row_id = (older or "").partition(".")
-    if failed.isdecimal() and row_id.isdecimal() and len(failed + row_id) < 36:
-        same = sa.and_(letter.failed_ms == int(failed), letter.id < int(row_id))
-        query = query.where(letter.failed_ms <= int(failed), sa.or_(letter.failed_ms < int(failed), same))
+    if match := _OLDER.fullmatch(older or ""):
+        failed_ms, row_id = int(match[1]), int(match[2])
+        same = sa.and_(letter.failed_ms == failed_ms, letter.id < row_id)
+        query = query.where(letter.failed_ms <= failed_ms, sa.or_(letter.failed_ms < failed_ms, same))
     query = query.order_by(letter.failed_ms.desc(), letter.id.desc()).limit(limit + 1)
     rows = [LetterRow(*row) for row in connection.execute(query)]
     more = len(rows) > limit

@@ -39,7 +39,8 @@ def follow(tx: Connection, definition: SagaDefinition, events: Sequence[SagaEven
         if before in (SagaState.COMPLETED, SagaState.COMPENSATED):
             continue
         saga["state"] = state_after(definition, before, event.event_type).value
-        saga["last_step"], saga["last_ms"] = event.event_type, event.at_ms
+        if event.at_ms >= saga["last_ms"]:
+            saga["last_step"], saga["last_ms"] = event.event_type, event.at_ms
     upsert(tx, table, list(sagas.values()))
 
 

@@ -58,25 +58,34 @@ def server() -> Iterator[PostgresServer]:
         yield running
 
 
-@pytest.fixture
-def postgres_store(server: PostgresServer) -> Iterator[Store]:
-    url = server.new_database()
-    store = Store(url, create=True)
-    set_up(store)
-    yield store
-    store.close()
-    server.drop_database(url)
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "postgresql":
-        yield request.getfixturevalue("postgres_store")
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'store.db'}"
         return
-    opened = Store(f"sqlite:///{tmp_path / 'store.db'}", create=True)
+    server: PostgresServer = request.getfixturevalue("server")
+    made = server.new_database()
+    yield made
+    server.drop_database(made)
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    opened = Store(url, create=True)
     set_up(opened)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def postgres_store(server: PostgresServer) -> Iterator[Store]:
+    url = server.new_database()
+    opened = Store(url, create=True)
+    set_up(opened)
+    yield opened
+    opened.close()
+    server.drop_database(url)
 
 
 def set_up(store: Store) -> None:
@@ -160,18 +169,16 @@ class TestLayout:
             context = MigrationContext.configure(connection, opts={"compare_type": store.path is None})
             assert compare_metadata(context, schema.metadata) == []
 
-    def test_an_empty_database_says_that_the_collectors_are_to_be_started(
-        self, server: PostgresServer
-    ) -> None:
-        store = Store(server.new_database())
+    def test_an_empty_database_says_that_the_collectors_are_to_be_started(self, url: str) -> None:
+        store = Store(url, create=True)
         with pytest.raises(StoreUnavailable, match="python -m collectors"):
             require_current(store)
         with pytest.raises(StoreUnavailable, match="python -m collectors"), store.read() as connection:
             source_reads.all_sources(connection)
         store.close()
 
-    def test_two_who_migrate_at_once_make_one_layout(self, server: PostgresServer) -> None:
-        stores = [Store(url) for url in [server.new_database()] * 2]
+    def test_two_who_migrate_at_once_make_one_layout(self, url: str) -> None:
+        stores = [Store(url, create=True) for _ in range(2)]
         with ThreadPoolExecutor() as pool:
             list(pool.map(migrate, stores))
         for store in stores:
