@@ -39,7 +39,8 @@ def submit_matching(
     """
     done, refused = [], []
     for source in sources:
-        own = replace(wanted, source=source)
+        # chosen letters are all tried, so that of one that changed is said why it was left out
+        own = replace(wanted, source=source, states=wanted.states if shown is None else ())
         with store.read() as connection:
             found = letters.matching(connection, own, up_to_id)
         if shown is not None:

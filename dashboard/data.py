@@ -6,7 +6,7 @@ by the page as the outage that it is.
 
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, NamedTuple, ParamSpec, TypeVar
 
 import streamlit as st
 
@@ -29,12 +29,36 @@ def settings() -> Settings:
     return load()
 
 
-@st.cache_resource(show_spinner=False)
-def store() -> Store:
-    """The store, once it exists in this program's layout. Raises `StoreUnavailable` until then."""
+class _Opened(NamedTuple):
+    store: Store
+    file: tuple[int, int] | None
+
+
+def _file_of(opened: Store) -> tuple[int, int] | None:
+    """Device and inode of the store's file; None where there is no file."""
+    try:
+        found = opened.path.stat() if opened.path else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
+
+
+# A connection goes on reading a file that was deleted or replaced, as if nothing had happened
+@st.cache_resource(show_spinner=False, validate=lambda opened: opened.file == _file_of(opened.store))
+def _opened() -> _Opened:
     opened = Store(settings().store.url)
     require_current(opened)
-    return opened
+    return _Opened(opened, _file_of(opened))
+
+
+def store() -> Store:
+    """The store, once it exists in this program's layout. Raises `StoreUnavailable` until then."""
+    return _opened().store
+
+
+def reopen() -> None:
+    """Has the store opened anew by who asks for it next."""
+    _opened.clear()
 
 
 @st.cache_data(

@@ -26,6 +26,9 @@ WATCH_S = 2.0  # how soon the outcome of an act is seen
 STALE_MS = 30_000  # ages on the page are never older than this
 FROZEN = "letters.frozen"
 CURSORS = "letters.cursors"
+CHOSEN = "letters.chosen"
+NAMED = "letters.named"  # the letter that the link named when the page was last drawn
+TABLE = "letters.table"  # grows when a link is followed, so that the selection of before does not outlive it
 ANY = "Any"
 
 
@@ -111,6 +114,9 @@ def letter_list(wanted: LetterFilter, page: dict[str, Any]) -> list[LetterRow]:
     """The list, and the letters chosen in it."""
     rows = data.read(letters.rows_of, tuple(page["ids"]))
     named = st.query_params.get("letter", "")
+    if named != st.session_state.get(NAMED, named):
+        st.session_state[TABLE] = st.session_state.get(TABLE, 0) + 1
+        st.session_state.pop(CHOSEN, None)
     places = [place for place, row in enumerate(rows) if str(row.id) == named]
     chosen = tables.show(
         view.letter_lines(rows, now_ms()),
@@ -124,7 +130,7 @@ def letter_list(wanted: LetterFilter, page: dict[str, Any]) -> list[LetterRow]:
             "tries": st.column_config.NumberColumn("Tries", width=50),
             "origin": st.column_config.TextColumn("Came from", width=90),
         },
-        key=f"letters.{_hash(page['ids'])}",
+        key=f"letters.{_hash(page['ids'])}.{st.session_state.get(TABLE, 0)}",
         empty=_nothing(wanted),
         select="multi-row",
         chosen=places,
@@ -145,14 +151,14 @@ def _nothing(wanted: LetterFilter) -> str:
 
 def follow_selection(chosen: list[LetterRow]) -> int | None:
     """The letter to show: the one that is chosen, or that the link names."""
-    before: list[int] = st.session_state.get("letters.chosen", [])
+    before: list[int] = st.session_state.get(CHOSEN, [])
     ids = [row.id for row in chosen]
-    st.session_state["letters.chosen"] = ids
+    st.session_state[CHOSEN] = ids
     if len(ids) == 1:
         st.query_params["letter"] = str(ids[0])
     elif ids or before:
         st.query_params.pop("letter", None)
-    named = st.query_params.get("letter", "")
+    named = st.session_state[NAMED] = st.query_params.get("letter", "")
     return int(named) if named.isdecimal() and len(named) < 19 else None
 
 

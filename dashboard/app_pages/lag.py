@@ -179,7 +179,8 @@ def _members(own: Sequence[GroupRow], now: int) -> None:
 
 
 chosen_group = st.query_params.get("group")
-if chosen_group:
-    group_page(chosen_group, st.query_params.get("in"))
-else:
-    group_list()
+with frame.outages():
+    if chosen_group:
+        group_page(chosen_group, st.query_params.get("in"))
+    else:
+        group_list()

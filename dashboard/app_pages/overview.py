@@ -26,6 +26,7 @@ def figures() -> None:
     totals = data.read(letter_counts.totals)
     watched = data.read(sources.all_sources)
     answering = freshness.answering(watched, now)
+    alive, _ = data.collectors_alive()
     silent = len(watched) - len(answering)
     seen_until = min(until, max((source.checked_ms for source in watched), default=0))
     worst = view.worst_lag(freshness.of_now(data.read(groups.all_groups), answering))
@@ -52,7 +53,7 @@ def figures() -> None:
         st.metric(
             "Dead letters open",
             units.count(totals.get("open", 0)),
-            f"{units.count(new)} new in the last hour",
+            f"{units.count(new)} new in the last hour" if answering else "nobody knows what is new",
             delta_color="inverse" if new else "off",
             delta_arrow="off",
             border=True,
@@ -69,7 +70,7 @@ def figures() -> None:
             else ("0 s" if worst.total > worst.unknown else units.UNKNOWN),
             literal(middle(f"{group.name} · {units.lag(group.lag_kind, group.lag)} events", 40))
             if group
-            else unknown or "no group is behind",
+            else unknown or ("no group is behind" if worst.total else "no group has been seen"),
             delta_color="off",
             delta_arrow="off",
             border=True,
@@ -80,8 +81,8 @@ def figures() -> None:
     with fourth:
         st.metric(
             "Alerts firing",
-            units.count(len(firing)),
-            literal(firing[0].rule) if firing else "none",
+            units.count(len(firing) if firing or alive else None),
+            literal(firing[0].rule) if firing else "none" if alive else "nobody evaluates the rules",
             delta_color="inverse" if firing else "off",
             delta_arrow="off",
             border=True,

@@ -1,5 +1,6 @@
 """Reports: how a period went, to read here and to take away."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,7 @@ from dashboard.viewmodels import reports as view
 from dashboard.viewmodels.text import literal
 from eventwake.clock import now_ms
 from eventwake.reports.csv_export import report_to_csv
-from eventwake.reports.document import FEWEST_BARS, Bars, Report, Section
+from eventwake.reports.document import FEWEST_BARS, Bars, Cell, Report, Section
 from eventwake.reports.html import to_html
 from eventwake.store.reads import (
     alerts,
@@ -105,10 +106,18 @@ def _section(section: Section) -> None:
     if section.bars and any(section.bars.values):
         _bars(section.bars)
     if section.rows:
-        cells = [["unknown" if cell is None else cell for cell in row] for row in section.rows]
-        st.dataframe(pd.DataFrame(cells, columns=list(section.columns)), hide_index=True, key=section.title)
+        columns = [_cells(column) for column in zip(*section.rows, strict=True)]
+        table = pd.DataFrame(dict(zip(section.columns, columns, strict=True)))
+        st.dataframe(table, hide_index=True, key=section.title)
     else:
         st.caption(literal(section.empty))
+
+
+def _cells(column: Sequence[Cell]) -> list[Cell]:
+    """A column of a table: numbers where all are known, else texts, as a table's column has one type."""
+    if None not in column:
+        return list(column)
+    return ["unknown" if cell is None else f"{cell:,}" if isinstance(cell, int) else cell for cell in column]
 
 
 def _bars(bars: Bars) -> None:

@@ -1,6 +1,6 @@
 """Traces: find an event, and see what came of it across services."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,7 @@ CUSTOM = "Custom"
 WINDOWS_MS = {"15 min": 900_000, "1 h": 3_600_000, "6 h": 21_600_000, "24 h": 86_400_000, "All": None}
 LISTED = 50
 FROZEN = "traces.frozen"
+SEARCHED = "searched"  # what led to a trace, in its link: "text" itself may be set by its input field only
 LETTERS_AT_MOST = 500
 SAMPLES_AT_MOST = 20_000  # of all groups of a trace
 AROUND_MS = 300_000  # how long around the trace the groups' samples are looked at
@@ -95,7 +96,7 @@ def _matching(text: str, wanted: EventFilter) -> None:
     hits = [event for event in data.read(events.find, text) if _fits(event, wanted)]
     found = view.found(hits, zone())
     if len(found) == 1:
-        _open({**found[0].link, "text": text})
+        _open(found[0].link)
     if not found:
         _not_found(text)
         return
@@ -109,7 +110,7 @@ def _matching(text: str, wanted: EventFilter) -> None:
         key=f"found.{text}", empty="", select="single-row",
     )  # fmt: skip
     if chosen:
-        _open({**found[chosen[0]].link, "text": text})
+        _open({**found[chosen[0]].link, SEARCHED: text})
 
 
 def _fits(event: EventRow, wanted: EventFilter) -> bool:
@@ -186,7 +187,7 @@ def _before(older: str | None) -> None:
         st.query_params["before"] = older
 
 
-def _open(link: dict[str, str]) -> None:
+def _open(link: Mapping[str, str]) -> None:
     st.query_params.from_dict(link)
     st.rerun()
 
@@ -262,10 +263,8 @@ def _pick(row: str) -> None:
 
 
 def _back() -> None:
-    kept = {name: st.query_params[name] for name in ("text",) if name in st.query_params}
-    st.page_link(
-        "app_pages/traces.py", label="All traces", icon=":material/arrow_back:", query_params=kept or None
-    )
+    kept = {"text": st.query_params[SEARCHED]} if SEARCHED in st.query_params else None
+    st.page_link("app_pages/traces.py", label="All traces", icon=":material/arrow_back:", query_params=kept)
 
 
 def _head(correlation_id: str | None, found: Sequence[EventRow]) -> None:

@@ -67,7 +67,7 @@ def outages() -> Iterator[None]:
     try:
         yield
     except StoreUnavailable as error:
-        data.store.clear()
+        data.reopen()
         st.error(f"The store cannot be read: {literal(error, 2_000)}", icon=":material/database_off:")
     except EventwakeError as error:
         st.error(literal(error, 2_000), icon=":material/error:")

@@ -43,7 +43,8 @@ def _head(letter: LetterRow, now: int) -> None:
         st.markdown(f"**{literal(letter.event_type or 'Event of unknown type', 80)}** · letter {letter.id}")
         st.badge(state.replace("_", " "), color=view.STATE_COLOURS[state])  # type: ignore[arg-type]
         st.caption(f"{view.SAYS[state]}, {units.age(letter.changed_ms, now)}")
-    st.code(view.error_text(letter), language=None, wrap_lines=True)
+    with st.container(border=True):
+        st.text(view.error_text(letter))
 
 
 def _acts(letter: LetterRow, details: LetterDetails) -> None:

@@ -32,16 +32,20 @@ READ_ONLY = (
 
 def ask(kind: CommandKind, wanted: LetterFilter) -> None:
     """Opens the dialog for all letters that match now."""
-    with data.store().read() as connection:
-        newest = letters.newest_id(connection)
+    try:
+        with data.store().read() as connection:
+            newest = letters.newest_id(connection)
+    except EventwakeError as error:
+        st.session_state[SAID] = str(error)
+        return
     _open(kind, view.narrowed(wanted, kind), newest, None)
 
 
 def ask_for(kind: CommandKind, chosen: Sequence[LetterRow]) -> None:
     """Opens the dialog for these letters, as they are shown."""
-    shown = {row.id: row.version for row in chosen}
+    shown = {row.id: row.version for row in chosen if view.can(row.state, kind)}
     wanted = LetterFilter(states=(), ids=tuple(shown))
-    _open(kind, view.narrowed(wanted, kind), max(shown), shown)
+    _open(kind, view.narrowed(wanted, kind), max(shown, default=0), shown)
 
 
 def is_open() -> bool:

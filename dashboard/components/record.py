@@ -30,16 +30,8 @@ def show(
     for note in notes:
         st.caption(literal(note))
     views = records.field_views(record, mask)
-    more = more or {}
-    payload, fields, *others, copies = st.tabs(["Payload", "Fields", *more, "Copy"], key=f"{key}.tabs")
-    with payload:
-        _payload(views)
-    with fields:
-        _fields(views)
-    for tab, draw in zip(others, more.values(), strict=True):
-        with tab:
-            draw()
-    with copies:
+
+    def copies() -> None:
         st.caption("As JSON")
         whole = records.as_json(record, mask, stream=stream)
         st.code(whole, language="json", height=TEXT_PX, wrap_lines=True)
@@ -47,6 +39,19 @@ def show(
         st.code(records.as_redis_command(record, mask, stream), language="bash", wrap_lines=True)
         st.caption("As a pytest fixture")
         st.code(records.as_pytest_fixture(record, mask, name, said), language="python", wrap_lines=True)
+
+    draws: dict[str, Callable[[], None]] = {
+        "Payload": lambda: _payload(views),
+        "Fields": lambda: _fields(views),
+        **(more or {}),
+        "Copy": copies,
+    }
+    # only the open tab is drawn: what colours code takes a browser as long to load as all of the page
+    tabs = st.tabs(list(draws), key=f"{key}.tabs", on_change="rerun")
+    for tab, draw in zip(tabs, draws.values(), strict=True):
+        if tab.open:
+            with tab:
+                draw()
 
 
 def _payload(views: Sequence[records.FieldView]) -> None:

@@ -26,7 +26,7 @@ def show(node: Node, found: Mapping[str, EventRow], zone: tzinfo) -> None:
         _letter(node.letter)
     else:
         st.markdown("**Not here**")
-        st.code(node.caused_by, language=None)
+        st.text(node.caused_by)
         st.caption(
             "Events of this trace say that this event caused them. It is not in the store: it was trimmed "
             "before it was read, dropped by retention, or lies in a source that is not watched."
@@ -109,7 +109,8 @@ def _delivery(node: Node, delivery: Delivery, zone: tzinfo) -> None:
 
 def _letter(letter: TracedLetter) -> None:
     st.markdown(f"**Dead letter {letter.letter_id}**: {literal(letter.state.replace('_', ' '))}")
-    st.code(letter.error or "(it does not say why)", language=None, wrap_lines=True)
+    with st.container(border=True):
+        st.text(letter.error or "(it does not say why)")
     by = letter.group or "a group that it does not name"
     tries = f" after {letter.attempts} tries" if letter.attempts else ""
     st.caption(literal(f"Given up by {by}{tries}."))

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Sequence
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 import orjson
@@ -63,10 +64,17 @@ def as_json(record: Record, mask: Sequence[str], **place: Any) -> str:
 
 
 def as_redis_command(record: Record, mask: Sequence[str], stream: str) -> str:
-    """A shell line that adds the same entry to the stream again."""
+    """A shell command that adds the same entry to the stream again.
+
+    Bytes that do not print go through redis-cli's own input: a shell's arguments cannot hold a NUL.
+    """
     masked, _ = Masker(mask).masked(record)
-    parts = [_shell(part or b"") for pair in pairs(masked.fields) for part in pair]
-    return f"redis-cli XADD {_shell(stream.encode())} '*' {' '.join(parts)}"
+    words = [stream.encode(), *(part or b"" for pair in pairs(masked.fields) for part in pair)]
+    if all(map(_is_printable, words)):
+        target, *rest = map(_shell, words)
+        return f"redis-cli XADD {target} '*' {' '.join(rest)}"
+    target, *rest = map(_redis_cli, words)
+    return f"redis-cli <<'END'\nXADD {target} * {' '.join(rest)}\nEND"
 
 
 def as_pytest_fixture(record: Record, mask: Sequence[str], name: str, said: str) -> str:
@@ -109,21 +117,27 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "backslashreplace")
 
 
-def _shell(value: bytes) -> str:
-    """A word for a POSIX shell; bytes that do not print are given in bash's $'...' form."""
+def _is_printable(value: bytes) -> bool:
     try:
-        text = value.decode("utf-8")
+        return value.decode("utf-8").isprintable()
     except UnicodeDecodeError:
-        text = None
-    if text is not None and text.isprintable():
-        return "'" + text.replace("'", "'\\''") + "'"
-    return "$'" + "".join(chr(b) if 32 <= b < 127 and b not in b"'\\" else f"\\x{b:02x}" for b in value) + "'"
+        return False
+
+
+def _shell(value: bytes) -> str:
+    """Printable text as one word for a POSIX shell."""
+    return "'" + value.decode("utf-8").replace("'", "'\\''") + "'"
+
+
+def _redis_cli(value: bytes) -> str:
+    """Any bytes as one word for redis-cli's input."""
+    return '"' + "".join(chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\x{b:02x}" for b in value) + '"'
 
 
 def _identifier(name: str) -> str:
-    """OrderPlaced -> order_placed."""
+    """OrderPlaced -> order_placed; neither a keyword nor what pytest keeps for itself."""
     spaced = "".join(
         f"_{c.lower()}" if c.isupper() else c if c.isalnum() and c.isascii() else "_" for c in name
     )
     plain = spaced.strip("_") or "event"
-    return plain if plain[0].isalpha() else f"event_{plain}"
+    return plain if plain[0].isalpha() and not iskeyword(plain) and plain != "request" else f"event_{plain}"

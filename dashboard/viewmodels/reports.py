@@ -67,16 +67,16 @@ def build(rows: Rows, environment: str, zone: tzinfo) -> Report:
     events = sum(flow.events for flow in rows.flows)
     arrived = _entered(rows, LetterState.OPEN)
     retried = _entered(rows, LetterState.CONSUMED) + _entered(rows, LetterState.SUCCEEDED)
-    missed = sum(gap.missed or 0 for gap in _gaps(rows))
-    longest = max((w.time_lag_max_ms or 0 for w in rows.worst), default=None)
+    missed = [gap.missed for gap in _gaps(rows)]
+    known = [w.time_lag_max_ms for w in rows.worst if w.time_lag_max_ms is not None]
     figures = [
         Figure("Events", units.count(events), units.size(sum(flow.bytes for flow in rows.flows))),
         Figure("Dead letters in", units.count(arrived), units.share(arrived, events) + " of events"),
         Figure("Letters mended", units.count(retried), "consumed after a retry"),
         Figure("Open now", units.count(sum(rows.open_by_stream.values())), "whenever they came"),
-        Figure("Longest wait", units.duration(longest), "of any event for its group"),
+        Figure("Longest wait", units.duration(max(known, default=None)), "of any event for its group"),
         Figure("Alerts", units.count(len(rows.alerts))),
-        Figure("Events never read", units.count(missed), "gaps" if missed else ""),
+        Figure("Events never read", _missed(missed), "gaps" if missed else ""),
     ]
     sections = [
         _volumes(rows, zone), _letters(rows), _causes(rows, zone), _operations(rows, zone), _lag(rows),
@@ -226,6 +226,14 @@ def _sagas(rows: Rows) -> Section:
     return Section("Sagas", ("Saga", "State", "Number"), table, note, empty="No declared saga was seen.")
 
 
+def _missed(gaps: Sequence[int | None]) -> str:
+    """The sum of the gaps; a lower bound where some could not be counted."""
+    counted = [gap for gap in gaps if gap is not None]
+    if len(counted) == len(gaps):
+        return units.count(sum(counted))
+    return f"≥ {sum(counted):,}" if counted else units.UNKNOWN
+
+
 def _gaps(rows: Rows) -> list[GapRow]:
     return [gap for gap in rows.gaps if rows.since_ms <= gap.at_ms < rows.until_ms]
 
@@ -236,7 +244,7 @@ def _gap_section(rows: Rows, zone: tzinfo) -> Section:
         for g in _gaps(rows)
     ]
     columns = ("Stream", "Noticed", "Events", "Why", "After")
-    return _cut(Section("Events that were never read", columns, table, empty="None: every event was read."))
+    return _cut(Section("Events that were never read", columns, table, empty="No gap is known."))
 
 
 def _audit(rows: Rows, zone: tzinfo) -> Section:

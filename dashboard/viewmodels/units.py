@@ -56,7 +56,7 @@ def rate(per_s: float | None) -> str:
         return f"{per_s:.1f}/s"
     if per_s * 60 >= 0.1:
         return f"{per_s * 60:.1f}/min"
-    return f"{per_s * 3600:.1f}/h"
+    return f"{per_s * 3600:.1f}/h" if per_s * 3600 >= 0.1 else "< 0.1/h"
 
 
 def size(number: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
+from html import escape
 from typing import NamedTuple
 
 import plotly.graph_objects as go
@@ -24,7 +25,7 @@ def lines(shown: Sequence[Line], unit: str, zone: tzinfo = UTC) -> go.Figure:
         figure.add_scatter(
             x=[datetime.fromtimestamp(at / 1000, zone) for at, _ in line.points],
             y=[value for _, value in line.points],
-            name=line.name,
+            name=escape(line.name),  # Plotly takes tags in a name, links among them
             mode="lines",
             connectgaps=False,
             line={"color": PALETTE[i % len(PALETTE)], "width": 1.6, "shape": "hv"},

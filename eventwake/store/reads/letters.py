@@ -125,7 +125,7 @@ def count(connection: Connection, wanted: LetterFilter, at_most: int = COUNT_AT_
     """How many letters match; `at_most` + 1 stands for more than that, where the kept counts cannot tell."""
     if _only_counted(wanted):
         return sum(row.letters for row in _groups_from_counts(connection, wanted, None))
-    matching = sa.select(schema.letter.c.id).select_from(_joined()).where(*_conditions(wanted))
+    matching = sa.select(schema.letter.c.id).select_from(_joined_for(wanted)).where(*_conditions(wanted))
     return (
         connection.scalar(sa.select(sa.func.count()).select_from(matching.limit(at_most + 1).subquery())) or 0
     )
@@ -136,7 +136,7 @@ def matching(connection: Connection, wanted: LetterFilter, up_to_id: int) -> lis
     letter = schema.letter.c
     rows = connection.execute(
         sa.select(letter.id, letter.version)
-        .select_from(_joined())
+        .select_from(_joined_for(wanted))
         .where(*_conditions(wanted), letter.id <= up_to_id)
         .order_by(letter.id)
     )
@@ -215,7 +215,9 @@ def groups(connection: Connection, wanted: LetterFilter, limit: int) -> list[Gro
     else:
         letter = schema.letter.c
         matching = (
-            sa.select(letter.fingerprint, letter.failed_ms).select_from(_joined()).where(*_conditions(wanted))
+            sa.select(letter.fingerprint, letter.failed_ms)
+            .select_from(_joined_for(wanted))
+            .where(*_conditions(wanted))
         ).subquery()
         letters = sa.func.count().label("letters")
         rows = connection.execute(
@@ -314,6 +316,11 @@ def choices(connection: Connection) -> dict[str, list[str]]:
 
 def _joined() -> sa.FromClause:
     return schema.letter.join(schema.stream, schema.stream.c.id == schema.letter.c.stream_id)
+
+
+def _joined_for(wanted: LetterFilter) -> sa.FromClause:
+    """Letters with what the filter looks at; without the stream an index may answer by itself."""
+    return schema.letter if wanted.stream is None else _joined()
 
 
 def _select(shape: type[Any], *more: sa.ColumnElement[Any]) -> sa.Select[Any]:

@@ -125,7 +125,8 @@ def _move(
     changes = Counter((row.stream_id, row.fingerprint, to.value) for row in rows)
     changes.subtract((row.stream_id, row.fingerprint, row.state) for row in rows)
     _count(tx, changes)
-    _roll_up(tx, Counter((now_ms, row.stream_id, to.value) for row in rows))
+    if to is not LetterState.OPEN:  # which counts arrivals: what is open again did not come anew
+        _roll_up(tx, Counter((now_ms, row.stream_id, to.value) for row in rows))
     return ids
 
 
