@@ -1,14 +1,18 @@
 """Overview: is everything being watched, and does anything need me? Each figure leads to its page."""
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from dashboard import data
 from dashboard.components import frame, tables
+from dashboard.page_list import PAGES
 from dashboard.viewmodels import freshness, units
 from dashboard.viewmodels import overview as view
 from dashboard.viewmodels.text import literal, middle
 from eventwake.clock import now_ms
 from eventwake.store.reads import alerts, flow, groups, letter_counts, letters, rates, sagas, sources
+from eventwake.store.reads.sources import SourceRow
 
 SERIES_MS = 15 * 60_000
 NEW_MS = 3_600_000
@@ -19,95 +23,26 @@ CARD_PX = 196
 @frame.live
 def figures() -> None:
     now = now_ms()
-    since = (now - SERIES_MS) // rates.FINE_MS * rates.FINE_MS
-    until = now // rates.FINE_MS * rates.FINE_MS
-    events = data.read(rates.event_series, since, until + rates.FINE_MS, rates.FINE_MS)
-    arrived = data.read(rates.letter_series, now // 60_000 * 60_000 - NEW_MS, until + 60_000, "open")
-    totals = data.read(letter_counts.totals)
     watched = data.read(sources.all_sources)
     answering = freshness.answering(watched, now)
-    alive, _ = data.collectors_alive()
-    silent = len(watched) - len(answering)
-    seen_until = min(until, max((source.checked_ms for source in watched), default=0))
-    worst = view.worst_lag(freshness.of_now(data.read(groups.all_groups), answering))
     firing = [alert for alert in data.read(alerts.unresolved) if alert.state == "firing"]
     stuck = data.read(sagas.stuck, [s.definition() for s in data.settings().saga], now // 1000 * 1000, 1000)
 
     first, second, third, fourth, fifth = st.columns(5)
     with first:
-        st.metric(
-            "Events, last minute",
-            units.rate(view.rate_per_s(events, now) if answering else None),
-            f"{silent} of {len(watched)} sources silent" if silent else None,
-            border=True,
-            height=CARD_PX,
-            delta_color="inverse",
-            delta_arrow="off",
-            chart_data=view.filled(events, since, seen_until, rates.FINE_MS, data.read(flow.known_since_ms)),
-            chart_type="area",
-            help="Events a second over the last minute; the line shows 15 minutes, 10 s a point",
-        )
-        st.page_link("app_pages/flow.py", label="Flow", icon=":material/arrow_forward:")
+        _rate_card(watched, answering, now)
     with second:
-        new = sum(point.value for point in arrived)
-        st.metric(
-            "Dead letters open",
-            units.count(totals.get("open", 0)),
-            f"{units.count(new)} new in the last hour" if answering else "nobody knows what is new",
-            delta_color="inverse" if new else "off",
-            delta_arrow="off",
-            border=True,
-            height=CARD_PX,
-        )
-        st.page_link("app_pages/dead_letters.py", label="Dead letters", icon=":material/arrow_forward:")
+        _letters_card(answering, now)
     with third:
-        group = worst.group
-        unknown = f"{worst.unknown} of {worst.total} groups unknown" if worst.unknown else ""
-        st.metric(
-            "Longest wait",
-            units.time_lag(group.time_lag_kind, group.time_lag_ms)
-            if group
-            else ("0 s" if worst.total > worst.unknown else units.UNKNOWN),
-            literal(middle(f"{group.name} · {units.lag(group.lag_kind, group.lag)} events", 40))
-            if group
-            else unknown or ("no group is behind" if worst.total else "no group has been seen"),
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            height=CARD_PX,
-            help="The group whose oldest unread event waits longest. " + unknown,
-        )
-        st.page_link("app_pages/lag.py", label="Lag", icon=":material/arrow_forward:")
+        _wait_card(answering)
     with fourth:
-        st.metric(
-            "Alerts firing",
-            units.count(len(firing) if firing or alive else None),
-            literal(firing[0].rule) if firing else "none" if alive else "nobody evaluates the rules",
-            delta_color="inverse" if firing else "off",
-            delta_arrow="off",
-            border=True,
-            height=CARD_PX,
-        )
-        st.page_link("app_pages/alerts.py", label="Alerts", icon=":material/arrow_forward:")
+        _alerts_card(firing)
     with fifth:
-        declared = bool(data.settings().saga)
-        st.metric(
-            "Sagas stuck",
-            units.count(len(stuck)) if declared else "none declared",
-            f"longest silent {units.age(stuck[0].last_ms, now)}" if stuck else "none",
-            delta_color="inverse" if stuck else "off",
-            delta_arrow="off",
-            border=True,
-            height=CARD_PX,
-            help="Declared sagas that have not ended and have shown nothing for too long",
-        )
-        st.page_link("app_pages/traces.py", label="Traces", icon=":material/arrow_forward:")
+        _sagas_card(stuck, now)
 
     st.markdown("##### Sources")
     tables.show(
-        view.source_lines(
-            watched, data.read(sources.workers), data.read(sources.streams), now
-        ),
+        view.source_lines(watched, data.read(sources.workers), data.read(sources.streams), now),
         {
             "source": "Source", "state": "State", "since": "For", "server": "Server", "watching": "Worker",
             "streams": "Streams", "behind": "Unread here (events)", "acts": "Acts allowed", "says": "Says",
@@ -122,6 +57,89 @@ def figures() -> None:
         _alerts(firing, now)
     with waiting:
         _stuck(stuck[:LISTED], now)
+
+
+def _card(
+    title: str,
+    value: str,
+    note: str | None,
+    leads_to: str,
+    *,
+    bad: bool = False,
+    about: str | None = None,
+    line: Sequence[float] | None = None,
+) -> None:
+    """One figure with a note, red where it is bad, and the page that has the details."""
+    st.metric(
+        title,
+        value,
+        note,
+        delta_color="inverse" if bad else "off",
+        delta_arrow="off",
+        border=True,
+        height=CARD_PX,
+        help=about,
+        chart_data=line,
+        chart_type="area",
+    )
+    entry = next(page for page in PAGES if page.name == leads_to)
+    st.page_link(f"app_pages/{entry.name}.py", label=entry.title, icon=":material/arrow_forward:")
+
+
+def _rate_card(watched: Sequence[SourceRow], answering: set[str], now: int) -> None:
+    since, until = ((at // rates.FINE_MS) * rates.FINE_MS for at in (now - SERIES_MS, now))
+    events = data.read(rates.event_series, since, until + rates.FINE_MS, rates.FINE_MS)
+    seen_until = min(until, max((source.checked_ms for source in watched), default=0))
+    silent = len(watched) - len(answering)
+    _card(
+        "Events, last minute",
+        units.rate(view.rate_per_s(events, now) if answering else None),
+        f"{silent} of {len(watched)} sources silent" if silent else None,
+        "flow",
+        bad=bool(silent),
+        about="Events a second over the last minute; the line shows 15 minutes, 10 s a point",
+        line=view.filled(events, since, seen_until, rates.FINE_MS, data.read(flow.known_since_ms)) or None,
+    )
+
+
+def _letters_card(answering: set[str], now: int) -> None:
+    minute = now // 60_000 * 60_000
+    arrived = data.read(rates.letter_series, minute - NEW_MS, minute + 60_000, "open")
+    new = sum(point.value for point in arrived)
+    open_now = data.read(letter_counts.totals).get("open", 0)
+    note = f"{units.count(new)} new in the last hour" if answering else "nobody knows what is new"
+    _card("Dead letters open", units.count(open_now), note, "dead_letters", bad=bool(new))
+
+
+def _wait_card(answering: set[str]) -> None:
+    worst = view.worst_lag(freshness.of_now(data.read(groups.all_groups), answering))
+    group = worst.group
+    unknown = f"{worst.unknown} of {worst.total} groups unknown" if worst.unknown else ""
+    if group:
+        value = units.time_lag(group.time_lag_kind, group.time_lag_ms)
+        note = literal(middle(f"{group.name} · {units.lag(group.lag_kind, group.lag)} events", 40))
+    else:
+        value = "0 s" if worst.total > worst.unknown else units.UNKNOWN
+        note = unknown or ("no group is behind" if worst.total else "no group has been seen")
+    help_text = f"The group whose oldest unread event waits longest. {unknown}"
+    _card("Longest wait", value, note, "lag", about=help_text)
+
+
+def _alerts_card(firing: Sequence[alerts.AlertRow]) -> None:
+    if firing:
+        _card("Alerts firing", units.count(len(firing)), literal(firing[0].rule), "alerts", bad=True)
+        return
+    alive, _ = data.collectors_alive()
+    note = "none" if alive else "nobody evaluates the rules"
+    _card("Alerts firing", units.count(0 if alive else None), note, "alerts")
+
+
+def _sagas_card(stuck: Sequence[sagas.SagaRow], now: int) -> None:
+    declared = bool(data.settings().saga)
+    note = f"longest silent {units.age(stuck[0].last_ms, now)}" if stuck else "none"
+    help_text = "Declared sagas that have not ended and have shown nothing for too long"
+    value = units.count(len(stuck)) if declared else "none declared"
+    _card("Sagas stuck", value, note if declared else None, "traces", bad=bool(stuck), about=help_text)
 
 
 def _causes(now: int) -> None:

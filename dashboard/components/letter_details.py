@@ -74,7 +74,10 @@ def _retry(letter: LetterRow, details: LetterDetails, writable: bool) -> None:
         return
     readers = view.readers(letter, details.origin_position, target, data.read(groups.all_groups))
     seen = " · ".join(f"{literal(reader.group, 60)} ({reader.stands})" for reader in readers)
-    does = f"sends it to **{literal(target, 80)}**, seen again by {seen or 'no group: none reads there now'}"
+    does = (
+        f"sends it to **{literal(target, 80)}**, seen again by {seen or 'no group: none reads there now'}"
+        f" · leaves away {literal(view.left_away(details), 300)}"
+    )
     _button("Retry", does, writable, _submit, letter, CommandKind.RETRY)
 
 

@@ -206,7 +206,13 @@ def facts(letter: LetterRow, details: LetterDetails, now_ms: int) -> list[Fact]:
         ("Correlation", letter.correlation_id or "none"),
         ("Size", units.size(letter.size)),
         ("Decoded by", details.rule),
+        ("A retry leaves away", left_away(details)),
     )]  # fmt: skip
+
+
+def left_away(details: LetterDetails) -> str:
+    """The fields that the dead-lettering added, which a retry leaves away."""
+    return ", ".join(json.loads(details.own_fields)) or "nothing"
 
 
 def outcome_line(outcomes: Sequence[OutcomeRow], now_ms: int) -> str:

@@ -82,9 +82,7 @@ def _inflow(connection: Connection, _kind: AlertKind, now_ms: int) -> Iterator[S
             sa.select(letter.stream_id, sa.func.count())
             .where(letter.found_ms > now_ms - INFLOW_MS, letter.failed_ms > now_ms - INFLOW_MS)
             .group_by(letter.stream_id)
-        )
-        .tuples()
-        .all()
+        ).all()
     )
     rows = connection.execute(
         sa.select(stream.id, stream.source, stream.name, schema.source.c.state)

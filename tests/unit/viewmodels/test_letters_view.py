@@ -37,6 +37,7 @@ def letter(**more: Any) -> LetterRow:
 def details(**more: Any) -> LetterDetails:
     values: dict[str, Any] = {
         **dict.fromkeys(LetterDetails._fields), "rule": "Redis field names: error", "how": "{}",
+        "own_fields": "[]",
     }  # fmt: skip
     return LetterDetails(**{**values, **more})
 
@@ -139,6 +140,10 @@ class TestWords:
         assert facts["Came from"] == "orders (by stream's name) @ 5-0"
         assert facts["Failed"] == "1 min ago (by broker's time)"
         assert (facts["Attempts"], facts["First failed"]) == ("unknown", "unknown")
+
+    def test_what_a_retry_leaves_away_is_said(self) -> None:
+        assert view.left_away(details(own_fields='["error", "reason"]')) == "error, reason"
+        assert view.left_away(details()) == "nothing"
 
     def test_a_cause_is_harmless_in_a_button(self) -> None:
         [line] = view.cause_lines([CauseRow("f", "![x](y)", "<b>", "`m`", 1_234, NOW, NOW)], NOW)
