@@ -12,7 +12,7 @@ IS_NEW_ENOUGH = 'import sys; sys.exit(sys.version_info < (3, 11))'
 DATA_OPTION = $(if $(DATA),--data '$(DATA)')
 PORT_OPTION = $(if $(PORT),--port '$(PORT)')
 
-.PHONY: demo setup check lint test bench chaos debian-packages
+.PHONY: demo setup check lint test bench chaos kafka-jars debian-packages
 .DEFAULT_GOAL = demo
 
 demo: .venv/demo.stamp
@@ -29,7 +29,7 @@ lint: .venv/dev.stamp
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-test: debian-packages .venv/dev.stamp
+test: debian-packages .venv/dev.stamp kafka-jars
 	.venv/bin/python -m pytest
 
 bench: .venv/dev.stamp
@@ -39,7 +39,7 @@ bench: .venv/dev.stamp
 	if [ -n "$$failed" ]; then echo "Failed:$$failed" >&2; exit 1; fi
 
 chaos: debian-packages .venv/dev.stamp
-	.venv/bin/python -m pytest tests/chaos
+	EVENTWAKE_CHAOS_KILLS=$${EVENTWAKE_CHAOS_KILLS:-200} .venv/bin/python -m pytest tests/chaos
 
 # The script activate is what a new environment gets last: where it is, the environment is whole.
 .venv/bin/activate:
@@ -67,12 +67,19 @@ chaos: debian-packages .venv/dev.stamp
 	@$(PIP) install -r requirements-dev.txt
 	@touch $@
 
+# Before the tests, whose time-outs know nothing of downloads
+kafka-jars: debian-packages .venv/dev.stamp
+	@if command -v java >/dev/null && command -v mvn >/dev/null; then \
+		.venv/bin/python -c "from tests import servers; servers.kafka()" || true; fi # the tests say what is missing
+
 debian-packages:
 	@missing=; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || \
 		missing="$$missing postgresql"; \
 	command -v openssl >/dev/null || missing="$$missing openssl"; \
+	command -v java >/dev/null || missing="$$missing openjdk-17-jre-headless"; \
+	command -v mvn >/dev/null || missing="$$missing maven"; \
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
 		command -v google-chrome >/dev/null || missing="$$missing chromium"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \

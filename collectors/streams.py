@@ -165,7 +165,12 @@ class Streams:
             self.watched[name].is_young = self._has_seen_all
 
     def _kind(self, name: str) -> str:
-        return DEAD_LETTERS if self._source.is_dead_letter_stream(name) else EVENTS
+        return DEAD_LETTERS if is_dead_letter_stream(self._broker, self._source, name) else EVENTS
+
+
+def is_dead_letter_stream(broker: Broker, source: Source, name: str) -> bool:
+    known = broker.holds_dead_letters(name)
+    return source.is_dead_letter_stream(name) if known is None else known
 
 
 def _seen_row(watched: Watched, at_ms: int) -> dict[str, object]:

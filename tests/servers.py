@@ -4,7 +4,9 @@ What is missing skips the test that asks, or fails it with REQUIRE_SERVERS=1. Ma
 """
 
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,6 +48,21 @@ def postgres() -> Path:
     on_path = shutil.which("initdb")
     program = str(found[-1]) if found else on_path
     return Path(require(program, "PostgreSQL (Debian: apt-get install postgresql)")).parent
+
+
+def kafka() -> Path:
+    """The folder with the jars of Apache Kafka, which Maven fetches once (some 100 MB)."""
+    java = require(shutil.which("java"), "Java 17 or newer (Debian: apt-get install openjdk-17-jre-headless)")
+    said = subprocess.run([java, "-version"], check=True, capture_output=True, text=True).stderr
+    version = int(re.search(r'version "(\d+)', said)[1])  # type: ignore[index]
+    require(java if version >= 17 else None, f"Java 17 or newer; this is {version}")
+    project = Path(__file__).parent / "java" / "kafka"
+    fetched = project / "target" / "fetched"  # written last, so that half a folder is not taken for whole
+    if not fetched.exists() or fetched.stat().st_mtime < (project / "pom.xml").stat().st_mtime:
+        maven = require(shutil.which("mvn"), "Maven (Debian: apt-get install maven)")
+        subprocess.run([maven, "-B", "-q", "dependency:copy-dependencies"], cwd=project, check=True)
+        fetched.touch()
+    return project / "target" / "dependency"
 
 
 def chromium_path() -> str:

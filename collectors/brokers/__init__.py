@@ -17,6 +17,8 @@ class Entry(NamedTuple):
 
 REGISTRY = {
     "redis_streams": Entry("collectors.brokers.redis_streams:RedisStreams", ("redis", "rediss", "unix")),
+    "postgres_queue": Entry("collectors.brokers.postgres_queue:PostgresQueue", ("postgresql", "postgres")),
+    "kafka": Entry("collectors.brokers.kafka:Kafka", ("kafka",)),
 }
 
 

@@ -222,6 +222,10 @@ class Broker(ABC):
         Whoever iterates keeps to the source's scan budget. A name may come twice.
         """
 
+    def holds_dead_letters(self, stream: str) -> bool | None:
+        """Whether it is a dead-letter stream, where the broker itself knows; None: the settings say."""
+        return None
+
     @abstractmethod
     def look(self, streams: Sequence[str]) -> Looked:
         """The streams' heads; a stream that does not exist is left out."""

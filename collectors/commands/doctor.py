@@ -9,6 +9,7 @@ from pathlib import Path
 
 from collectors.brokers import broker_for
 from collectors.brokers.base import Check
+from collectors.streams import is_dead_letter_stream
 from eventwake.clock import now_ms
 from eventwake.domain.errors import EventwakeError
 from eventwake.settings import CONFIG_VARIABLE, Settings, Source, config_file, load
@@ -138,7 +139,14 @@ def _source(source: Source) -> Iterator[Check]:
             broker.start()
             yield Check("connection", "ok", broker.server().version)
             yield from broker.checks()
-            yield _dead_letters(source, [n for page in broker.discover(source.watches) for n in page])
+            yield _dead_letters(
+                [
+                    name
+                    for page in broker.discover(source.watches)
+                    for name in page
+                    if is_dead_letter_stream(broker, source, name)
+                ]
+            )
         finally:
             broker.stop()
     except EventwakeError as error:
@@ -147,8 +155,8 @@ def _source(source: Source) -> Iterator[Check]:
     yield Check("acts", "ok", acts)
 
 
-def _dead_letters(source: Source, names: list[str]) -> Check:
-    found = sorted({name for name in names if source.is_dead_letter_stream(name)})
+def _dead_letters(names: list[str]) -> Check:
+    found = sorted(set(names))
     if found:
         return Check("dead letters", "ok", ", ".join(found[:10]) + (" ..." if len(found) > 10 else ""))
     return Check(

@@ -14,6 +14,7 @@ import orjson
 
 from collectors.brokers import broker_for, kind_of
 from collectors.brokers.base import Broker, StreamSeen
+from collectors.streams import is_dead_letter_stream
 from eventwake.domain.envelope import Record, pairs
 from eventwake.domain.errors import EventwakeError
 from eventwake.settings import CONFIG_VARIABLE, DEFAULT_FILE, Source, load
@@ -23,6 +24,7 @@ STREAMS_SHOWN = 40
 RECORDS_A_STREAM = 20
 STREAMS_SAMPLED = 50
 KEYS_SUGGESTED = 5
+BY_NAME = "by its name"
 NOT_KEYS = {
     *("event_id", "correlation_id", "causation_id", "message_id", "trace_id", "span_id", "request_id"),
     *("original_id", "original_message_id", "schema_id"),
@@ -36,7 +38,7 @@ class Survey:
     """What a first look at a broker showed."""
 
     server: str
-    heads: dict[str, StreamSeen]
+    heads: dict[str, Sequence[StreamSeen]]  # of each partition
     groups: dict[str, list[str]]
     whole: bool  # False: there are more names than were looked through
     dead_letters: dict[str, str] = field(default_factory=dict)  # stream -> why it looks like one
@@ -94,7 +96,7 @@ def survey(source: Source) -> Survey:
     try:
         broker.start()
         names, whole = _names(broker)
-        heads = {name: seen[0] for name, seen in broker.look(names).heads.items() if seen}
+        heads = {name: seen for name, seen in broker.look(names).heads.items() if seen}
         groups: dict[str, list[str]] = {}
         if broker.capabilities.groups:
             for group in broker.groups(names):
@@ -121,17 +123,24 @@ def _look_into(broker: Broker, source: Source, found: Survey) -> None:
     """Reads the first events of some streams: which look dead-lettered, and which ids they share."""
     keys: Counter[str] = Counter()
     for name in found.heads:
-        if source.is_dead_letter_stream(name):
-            found.dead_letters[name] = "by its name"
+        if is_dead_letter_stream(broker, source, name):
+            found.dead_letters[name] = BY_NAME
     sampled = list(found.heads.values())[:STREAMS_SAMPLED]
-    wanted = [(seen, broker.first_cursor(seen, "earliest"), RECORDS_A_STREAM) for seen in sampled]
+    wanted = [
+        (seen, broker.first_cursor(seen, "earliest"), max(1, RECORDS_A_STREAM // len(heads)))
+        for heads in sampled
+        for seen in heads
+    ]
+    records: dict[str, list[Record]] = {}
     for batch in broker.read(wanted):
-        if not batch.records:
+        records.setdefault(batch.stream, []).extend(batch.records)
+    for name, own in records.items():
+        if not own:
             continue
-        failed = [broker.read_letter(record, batch.stream) for record in batch.records]
-        if batch.stream not in found.dead_letters and all(f.error_message and f.group for f in failed):
-            found.dead_letters[batch.stream] = "its entries name an error and a group that gave up"
-        keys.update({key for record in batch.records for key in _ids_of(record)})
+        failed = [broker.read_letter(record, name) for record in own]
+        if name not in found.dead_letters and all(f.error_message and f.group for f in failed):
+            found.dead_letters[name] = "its entries name an error and a group that gave up"
+        keys.update({key for record in own for key in _ids_of(record)})
     found.keys = [key for key, streams in keys.most_common(KEYS_SUGGESTED) if streams > 1]
 
 
@@ -151,10 +160,11 @@ def _report(found: Survey) -> Iterator[str]:
     yield f"{found.server}: {len(found.heads)} streams"
     if not found.whole:
         yield "  There are more keys than init looks through; the collectors will find the rest."
-    for name, seen in list(found.heads.items())[:STREAMS_SHOWN]:
+    for name, heads in list(found.heads.items())[:STREAMS_SHOWN]:
+        length = sum(seen.length for seen in heads)
         groups = ", ".join(found.groups.get(name, ())) or "no group"
         dead = f"  <- dead letters, {found.dead_letters[name]}" if name in found.dead_letters else ""
-        yield f"  {_shown(name)}: {seen.length:,} events, {_shown(groups)}{dead}"
+        yield f"  {_shown(name)}: {length:,} events, {_shown(groups)}{dead}"
     if len(found.heads) > STREAMS_SHOWN:
         yield f"  and {len(found.heads) - STREAMS_SHOWN:,} more"
     if found.keys:
@@ -167,7 +177,7 @@ def _shown(text: str) -> str:
 
 def to_toml(source: Source, url: str, found: Survey) -> str:
     """The settings file: what was found, with the next decisions as comments."""
-    by_content = [name for name, why in found.dead_letters.items() if not source.is_dead_letter_stream(name)]
+    by_content = [name for name, why in found.dead_letters.items() if why != BY_NAME]
     return "\n".join(
         [
             "# Written by `python -m eventwake init`. Every setting: eventwake.example.toml",

@@ -6,6 +6,7 @@ import pytest
 
 from collectors.brokers.base import Broker
 from eventwake.domain.lag import Lag, LagKind
+from eventwake.domain.positions import has_passed
 from tests.contract.rigs.base import STREAM, LogRig, publish
 
 pytestmark = pytest.mark.server
@@ -43,6 +44,8 @@ class TestGroups:
             for _ in range(60):
                 there = [*rig.entries(STREAM)]
                 act = chance.choice(["publish", "consume", "trim", "remove"])
+                if act == "remove" and not rig.removes:
+                    continue
                 if act == "publish":
                     publish(rig, chance.choice([2, 9, 150]))
                 elif act == "consume":
@@ -53,11 +56,12 @@ class TestGroups:
                     rig.remove(STREAM, chance.sample(there, min(len(there), 2)))
                 broker.look([STREAM])
                 [group] = broker.groups([STREAM])
-                ahead = sum(_order(position) > _order(group.position) for position in rig.entries(STREAM))
+                ahead = sum(not has_passed(group.position, position) for position in rig.entries(STREAM))
                 assert holds(group.lag, ahead), f"{group.lag} where {ahead} are ahead"
                 assert group.time_lag.value is None or (group.time_lag.value == 0 or ahead)
 
-    def test_what_is_pending_is_told_with_its_deliveries_and_is_no_lag(self, rig: LogRig) -> None:
+    def test_what_is_pending_is_told_with_its_deliveries_and_is_no_lag(self, holding: LogRig) -> None:
+        rig = holding
         rig.make_group(STREAM, "mailer")
         publish(rig, 5)
         held = rig.consume(STREAM, "mailer", 3, ack=False)
@@ -78,7 +82,8 @@ class TestGroups:
         rig.consume(STREAM, "holds", 1, ack=False)
         with rig.broker() as broker:
             views = broker.views(STREAM, ["passed", "holds", "waits", "no-such-group"], [position])
-        assert dict(views[position]) == {"passed": "consumed", "holds": "pending", "waits": "waiting"}
+        held = "pending" if rig.holds else "waiting"
+        assert dict(views[position]) == {"passed": "consumed", "holds": held, "waits": "waiting"}
 
 
 def lag_of(broker: Broker) -> Lag:
@@ -97,7 +102,3 @@ def holds(lag: Lag, ahead: int) -> bool:
         LagKind.APPROXIMATE: False,  # this broker has no such thing
         LagKind.UNKNOWN: bool(lag.reason),
     }[lag.kind]
-
-
-def _order(position: str) -> tuple[int, ...]:
-    return tuple(map(int, position.split("-")))

@@ -12,6 +12,7 @@ from eventwake.domain.lag import Lag, LagKind
 from tests.contract.conftest import Rigs
 from tests.contract.reader import Reader
 from tests.contract.rigs.base import DEAD, STREAM, event, flat, publish, wait_until
+from tests.contract.rigs.certificates import make_certificates
 from tests.contract.rigs.redis_streams import (
     RIGS,
     BehindSentinel,
@@ -21,7 +22,6 @@ from tests.contract.rigs.redis_streams import (
     TlsAndAcl,
     TlsSentinel,
     Valkey,
-    make_certificates,
 )
 
 pytestmark = pytest.mark.server

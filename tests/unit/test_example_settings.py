@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+from collectors.brokers.postgres_queue.settings import PostgresQueueSettings
 from collectors.brokers.redis_streams.settings import RedisStreamsSettings, read_settings
 from eventwake.settings import (
     CONFIG_VARIABLE,
@@ -62,3 +63,16 @@ def test_it_can_be_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     settings = load()
     assert settings.alert == DEFAULT_ALERTS
     assert read_settings(settings.source[0]).url == "redis://eventwake:x@127.0.0.1:6379/0"
+
+
+def test_it_shows_every_setting_of_a_queue_in_postgresql_with_its_default() -> None:
+    [table] = [table for table in TABLES["source"] if table["kind"] == "postgres_queue"]
+    own = {name: value for name, value in table.items() if name not in ("name", "kind")}
+    settings = PostgresQueueSettings(**own)
+    shown = {"": own, "columns": own["columns"], "states": own["states"], "retry": own["retry"]}
+    for name, keys in shown.items():
+        model = getattr(settings, name) if name else settings
+        assert set(keys) == {*type(model).model_fields}
+    plain = PostgresQueueSettings(url=own["url"])
+    mapped = {"url", "library", "table", "columns", "states", "retry"}
+    assert plain.model_dump(exclude=mapped) == settings.model_dump(exclude=mapped)

@@ -15,9 +15,16 @@ from collectors.brokers import broker_for
 from collectors.brokers.base import Broker
 from eventwake.settings import Source
 
-STREAM, OTHER, DEAD = "orders", "payments", "orders:dlq"
+STREAM, OTHER, DEAD = "orders", "payments", "orders.dlq"
 
 Fields = Sequence[tuple[bytes, bytes]]
+
+# (a right that a user lacks, the call that it is needed for)
+REFUSALS = (
+    *(("discover", "discover"), ("read", "read"), ("read", "present")),
+    *((right, "groups") for right in ("groups", "members", "pending")),
+    *((right, "views") for right in ("groups", "pending")),
+)
 
 
 def wait_until(condition: Callable[[], object], what: str, within_s: float = 15.0) -> None:
@@ -49,7 +56,14 @@ class LogRig(ABC):
     counts_events: ClassVar[bool] = True  # whether the server tells how many events a stream ever had
     ways: ClassVar[Sequence[str]]  # to act on letters: each takes its own path through the code
     letters: ClassVar[Sequence[Letter]]
+    holds: ClassVar[bool] = True  # whether it keeps what was given and not acknowledged
+    removes: ClassVar[bool] = True  # whether events can be deleted from the middle of a stream
+    refusals: ClassVar[Sequence[tuple[str, str]]] = (
+        REFUSALS  # for want of other rights it hides what is there
+    )
+    checks: ClassVar[frozenset[str]]  # what doctor looks at, among other things
     can_try_rights: ClassVar[bool] = True  # whether the server says what a user may do
+    missing_right: ClassVar[tuple[str, str, str]]  # one that doctor misses: how it names it and gives it
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

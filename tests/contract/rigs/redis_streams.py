@@ -13,6 +13,7 @@ from collectors.brokers.redis_streams import checks
 from examples.redis_server import free_port, start_server
 from tests import servers
 from tests.contract.rigs.base import Fields, LogRig, flat, wait_until
+from tests.contract.rigs.certificates import make_certificates
 from tests.contract.rigs.redis_letters import LETTERS
 
 ADMIN = "of-the-rig"
@@ -37,6 +38,8 @@ class RedisRig(LogRig):
     secret = PASSWORD
     ways = ("scripts", "journal")
     letters = LETTERS
+    checks = frozenset({"version", "clock", "streams"})
+    missing_right = ("pending", "XPENDING", "+xpending")
     server: ClassVar[str]
     scheme: ClassVar[str] = "redis"
     options: tuple[str, ...] = ()
@@ -311,18 +314,3 @@ def tls_options(directory: Path) -> tuple[str, ...]:
         *("--tls-ca-cert-file", str(directory / "ca.crt"), "--tls-cert-file", str(directory / "server.crt")),
         *("--tls-key-file", str(directory / "server.key"), "--tls-auth-clients", "yes"),
     )
-
-
-def make_certificates(directory: Path) -> None:
-    """A certificate authority, and certificates for a server on 127.0.0.1 and a client."""
-    _certificate(directory, "ca")
-    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=IP:127.0.0.1")
-    _certificate(directory, "server", *signed)
-    _certificate(directory, "client", *signed)
-
-
-def _certificate(directory: Path, name: str, *more: str) -> None:
-    curve = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
-    files = ("-keyout", f"{name}.key", "-out", f"{name}.crt", "-subj", f"/CN={name}")
-    command = ["openssl", "req", "-x509", *curve, *files, *more]
-    subprocess.run(command, cwd=directory, check=True, capture_output=True)
