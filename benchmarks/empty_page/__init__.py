@@ -1,0 +1,1 @@
+"""An empty Streamlit page, served as the dashboard serves its own: the same gate, start page and settings."""
