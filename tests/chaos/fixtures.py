@@ -7,6 +7,8 @@ import pytest
 
 from tests.chaos.rig import ONE_SLOT, Rig, Server, Way
 
+FIGURES = "figures"  # a test's property with this name is shown in the summary of the run
+
 
 class Servers:
     """One server for each way, started when it is first asked for."""

@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import psutil
@@ -34,6 +36,8 @@ from eventwake.store.reads import operations
 from eventwake.store.session import Store
 from eventwake.store.writes import sources
 from examples.redis_server import free_port, start_server
+from tests.chaos.armed_operator import ArmedOperator, Step
+from tests.chaos.letters import Flat, Tally, event_fields, event_id_of
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLAY_ID = b"eventwake_replay_id"
@@ -41,8 +45,6 @@ SOURCE = "orders"
 USER, PASSWORD = "journal", "of-the-tests"
 IN_THE_BROKER = {LetterState.OPEN, LetterState.CLAIMED}
 SENT = {LetterState.SENT, LetterState.SETTLED, LetterState.CONSUMED, LetterState.SUCCEEDED}
-
-Flat = list[bytes]
 
 
 @dataclass(frozen=True)
@@ -110,9 +112,12 @@ class Server:
         self.process.wait()
 
     def keep_everything(self) -> None:
-        """From now on what it has answered survives that it is killed."""
-        self.options += ("--appendonly", "yes")
-        self.redis.execute_command("CONFIG", "SET", "appendonly", "yes")
+        """From now on what it has answered survives that it is killed.
+
+        Without fsync: a write that waits for one (everysec) is answered before the file has it.
+        """
+        self.options += ("--appendonly", "yes", "--appendfsync", "no")
+        self.redis.execute_command("CONFIG", "SET", "appendfsync", "no", "appendonly", "yes")
         wait_until(
             lambda: b"aof_rewrite_in_progress:0" in self.redis.execute_command("INFO", "persistence"),
             "the append-only file is complete",
@@ -149,14 +154,14 @@ class Rig:
             name=SOURCE, kind="redis_streams", writable=True, start="earliest", url=self.server.url,
             scripts=self.way.scripts, poll_s=0.1, groups_s=0.3, discovery_s=0.5,
         )  # fmt: skip
-        self.store = Store(f"sqlite:///{self.directory / 'store.db'}", create=True)
-        migrate(self.store)
+        (self.directory / "store.db").write_bytes(_empty_store())
+        self.store = Store(f"sqlite:///{self.directory / 'store.db'}")
         with self.store.write() as tx:
             sources.register_source(tx, SOURCE, "redis_streams", True, "{}", now_ms())
         self.config = self.directory / "eventwake.toml"
         self.configure()
         self._delivered: Counter[str] = Counter()
-        self._made = 0
+        self._made: list[str] = []
         self.group("counter")
 
     def configure(self, **changes: Any) -> None:
@@ -180,11 +185,12 @@ class Rig:
 
     def dead_letter(self, *, event: str | None = None, drop: tuple[bytes, ...] = (), more: Flat = []) -> str:  # noqa: B006
         """A consumer gave up on an event that holds repeated fields and bytes of every kind; its event id."""
-        self._made += 1
-        event_id = event or f"e-{self._made}"
+        number = len(self._made) + 1
+        event_id = event or f"e-{number}"
+        self._made.append(event_id)
         own = {
             b"original_stream": self.way.origin.encode(),
-            b"original_id": f"{self._made}-1".encode(),
+            b"original_id": f"{number}-1".encode(),
             b"consumer_group": b"payments",
             b"error_type": b"CardDeclined",
             b"error": b"no answer from the bank",
@@ -201,7 +207,7 @@ class Rig:
             "XREADGROUP", "GROUP", "counter", "c", "COUNT", 1000, "STREAMS", self.way.origin, ">"
         ):
             for _, fields in answer[0][1]:
-                self._delivered[fields[fields.index(b"event_id") + 1].decode()] += 1
+                self._delivered[event_id_of(fields)] += 1
             read = [entry_id for entry_id, _ in answer[0][1]]
             self.redis.execute_command("XACK", self.way.origin, "counter", *read)
         return self._delivered
@@ -241,6 +247,14 @@ class Rig:
                 if not operator.step():
                     time.sleep(0.01)
 
+    def send_the_rest(self) -> None:
+        """What a person has still to do until all letters are sent."""
+        left = (CommandKind.RESTORE, LetterState.DISCARDED), (CommandKind.RETRY, LetterState.OPEN)
+        for kind, state in left:
+            if self.states()[state]:
+                self.ask(kind, state)
+                self.operate()
+
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """A process over this source: `start("collectors")`, `start("collectors.operator", SOURCE)`."""
         environment = {**os.environ, CONFIG_VARIABLE: str(self.config)}
@@ -257,30 +271,32 @@ class Rig:
             process.kill() if command[0] != "collectors" else process.terminate()
             process.wait(timeout=20)
 
-    def killed_at(self, step: "Step") -> None:
-        """An operator that is killed at the step; fails where it never comes there."""
-        process = self._start_armed("SIGKILL", step)
-        try:
-            code = process.wait(timeout=20)
-        finally:
-            process.kill()
-        assert code == -signal.SIGKILL, f"the operator never came to {step}: it ended with {code}"
-
     @contextmanager
-    def stopped_at(self, step: "Step") -> Iterator[subprocess.Popen[bytes]]:
-        """An operator that stopped itself (SIGSTOP) at the step."""
-        process = self._start_armed("SIGSTOP", step)
+    def operating(self, signal_name: str = "", step: Step | None = None) -> Iterator[ArmedOperator]:
+        """An operator in a process of its own, armed where a step is given; it is killed at the end."""
+        process = ArmedOperator(self.config, SOURCE, signal_name, step)
         try:
-            status = psutil.Process(process.pid).status
-            wait_until(lambda: status() == psutil.STATUS_STOPPED, f"the operator comes to {step}")
             yield process
         finally:
             process.kill()
-            process.wait()
+            process.wait(timeout=20)
 
-    def _start_armed(self, signal_name: str, step: "Step") -> subprocess.Popen[bytes]:
-        arguments = (SOURCE, signal_name, step.when, step.place, str(step.call), step.word)
-        return self.start("tests.chaos.armed_operator", *arguments)
+    def killed_at(self, step: Step) -> None:
+        """An operator that is killed at the step; fails where it never comes there."""
+        with self.operating("SIGKILL", step) as process:
+            try:
+                code = process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                code = 0
+        assert code == -signal.SIGKILL, f"the operator never came to the step {step}"
+
+    @contextmanager
+    def stopped_at(self, step: Step) -> Iterator[ArmedOperator]:
+        """An operator that stopped itself (SIGSTOP) at the step."""
+        with self.operating("SIGSTOP", step) as process:
+            status = psutil.Process(process.pid).status
+            wait_until(lambda: status() == psutil.STATUS_STOPPED, f"the operator comes to the step {step}")
+            yield process
 
     @contextmanager
     def _broker(self) -> Iterator[Any]:
@@ -344,6 +360,12 @@ class Rig:
 
     # What must always hold
 
+    def tally(self) -> Tally:
+        """How the letters came off that were ever made, once all should be sent."""
+        delivered = self.delivered()
+        lost = len({*self._made} - {*delivered})
+        return Tally(len(self._made), lost, twice=sum(times > 1 for times in delivered.values()))
+
     def assert_whole(self) -> None:
         """Every letter is in exactly one place, the store says which, and its counts add up."""
         there, sent, delivered = (
@@ -357,7 +379,7 @@ class Rig:
             assert delivered[row.event_id] == (state in SENT), f"letter {row.id} is {state}"
         assert len(there) == sum(row.state in IN_THE_BROKER for row in self.letters())
         for fields in sent.values():
-            event_id = fields[fields.index(b"event_id") + 1].decode()
+            event_id = event_id_of(fields)
             assert fields[:-2] == event_fields(event_id), "what was sent is the event, byte for byte"
             assert fields[-2] == REPLAY_ID
         self.assert_counted()
@@ -370,24 +392,10 @@ class Rig:
         assert +by_state == self.states()
 
 
-@dataclass(frozen=True)
-class Step:
-    """A step of the operator: `when` is "before" or "after"; `word` narrows the calls down."""
-
-    when: str
-    place: str
-    call: int = 1
-    word: str = ""
-
-    def __str__(self) -> str:
-        name = self.word or self.place.rpartition(":")[2]
-        return f"{self.when} {name}" + (f" no. {self.call}" if self.call > 1 else "")
-
-
-def event_fields(event_id: str) -> Flat:
-    """An event with a repeated field and every byte there is."""
-    return [
-        *(b"event_type", b"OrderPlaced", b"event_id", event_id.encode()),
-        *(b"correlation_id", b"c-" + event_id.encode()),
-        *(b"tag", b"first", b"tag", b"second", b"data", b'{"order_id": "o-1"}', b"raw", bytes(range(256))),
-    ]  # fmt: skip
+@cache
+def _empty_store() -> bytes:
+    with TemporaryDirectory() as directory:
+        store = Store(f"sqlite:///{directory}/store.db", create=True)
+        migrate(store)
+        store.close()
+        return Path(directory, "store.db").read_bytes()
