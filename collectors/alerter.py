@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from collectors.process import Stop, set_up_logging, settle_memory
 from eventwake.clock import now_ms
-from eventwake.domain.alert import AlertState, step
+from eventwake.domain.alert import AlertState, comparable, step
 from eventwake.domain.errors import StoreUnavailable
 from eventwake.settings import AlertRule, load
 from eventwake.store.reads import alerts as reads
@@ -32,7 +32,8 @@ def evaluate(store: Store, rules: Sequence[AlertRule], at_ms: int) -> None:
                     continue
                 row = current.get((rule.name, subject.name))
                 before = row.alert if row else None
-                after = step(before, subject.value, rule.above, int(rule.for_s * 1000), at_ms)
+                value = comparable(subject.value, subject.kind, rule.above)
+                after = step(before, value, rule.above, int(rule.for_s * 1000), at_ms)
                 evaluated.add((rule.name, subject.name))
                 writes.save(tx, rule, subject, row.id if row else None, after, at_ms)
                 if after.state is AlertState.FIRING and (before is None or before.state is not after.state):

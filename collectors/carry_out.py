@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-from collectors.brokers.base import Broker, LetterToSend, SendState, Sent
+from collectors.brokers.base import IN_DOUBT, Broker, LetterToSend, SendState, Sent
 from eventwake.clock import now_ms
 from eventwake.decoding import original
 from eventwake.domain.dead_letter import LetterState
-from eventwake.domain.errors import BrokerRefused, StoreDamaged
+from eventwake.domain.errors import BrokerRefused, StoreDamaged, StoreError, StoreUnavailable
 from eventwake.domain.operation import ItemState
 from eventwake.store import command_items as items
 from eventwake.store.command_items import Command
@@ -25,7 +25,7 @@ FORGOTTEN = (
 )
 NO_LONGER_THERE = "someone else removed it from the broker before it could be sent"
 MAY_BE_DONE = "an earlier try may have done it, and now the broker refuses"
-IN_DOUBT = "the server changed, and it has neither the letter nor a mark of the send: it may have been sent"
+NOT_NOTED = "it was put back, but that could not be noted"
 
 
 class CarryOut:
@@ -92,7 +92,12 @@ class CarryOut:
         for stream, group in groupby(sorted(changed, key=_by_stream), key=_by_stream):
             again = {row.letter_id: row for row in group}
             to_send = [_to_send(row, None) for row in again.values()]
-            for one in self._broker.retry(stream, to_send, _marks_of(command)):
+            try:
+                sent = self._broker.retry(stream, to_send, _marks_of(command))
+            except BrokerRefused as error:
+                self._refused_all(command, list(again.values()), str(error))
+                continue
+            for one in sent:
                 self._save_resent(command, again[one.letter_id], one, identity)
 
     def _save_resent(self, command: Command, row: Any, sent: Sent, identity: str) -> None:
@@ -122,8 +127,12 @@ class CarryOut:
             except BrokerRefused as error:
                 self._refused_all(command, of_stream, str(error))
                 continue
-            # what an earlier run of this item removed is not there either
-            done = [r.letter_id for r in of_stream if r.position in there or r.letter_id not in fresh]
+            # what an earlier run of this item removed is not there either, and what was sent need not be
+            done = [
+                r.letter_id
+                for r in of_stream
+                if r.position in there or r.letter_id not in fresh or r.taken_from == LetterState.UNKNOWN
+            ]
             gone = [r.letter_id for r in of_stream if r.letter_id not in set(done)]
             with self._store.write() as tx:
                 detail = f"discarded: {command.reason}" if command.reason else "discarded"
@@ -136,6 +145,7 @@ class CarryOut:
     def restore(self, command: Command, rows: Sequence[Any]) -> None:
         """Puts discarded letters back into their dead-letter streams, byte for byte."""
         for row in rows:
+            self._broker.alive()
             fresh = row.state == ItemState.CLAIMED.value
             intent = self._broker.intent(row.stream) if fresh else row.intent
             if not self._intend(command, [row], {row.letter_id: intent} if fresh else {}):
@@ -147,10 +157,21 @@ class CarryOut:
             except (BrokerRefused, StoreDamaged) as error:
                 self._refused_all(command, [row], str(error))
                 continue
-            with self._store.write() as tx:
-                if items.finish_items(tx, command.id, {row.letter_id: (ItemState.DONE, "")}, now_ms()):
-                    letters.move_to(tx, row.letter_id, row.stream_incarnation, position)
-                    self._move(tx, command, [row.letter_id], LetterState.OPEN, "restored to its stream")
+            try:
+                self._save_restored(command, row, position)
+            except (StoreUnavailable, StoreDamaged):
+                raise
+            except StoreError as error:  # of this letter: others must not wait for it for ever
+                log.error("letter %d: %s: %s", row.letter_id, NOT_NOTED, error)
+                with self._store.write() as tx:
+                    detail = f"{NOT_NOTED}: {error}"
+                    self._end(tx, command, row.letter_id, ItemState.UNKNOWN, LetterState.UNKNOWN, detail)
+
+    def _save_restored(self, command: Command, row: Any, position: str) -> None:
+        with self._store.write() as tx:
+            if items.finish_items(tx, command.id, {row.letter_id: (ItemState.DONE, "")}, now_ms()):
+                letters.move_to(tx, row.letter_id, row.stream_incarnation, position)
+                self._move(tx, command, [row.letter_id], LetterState.OPEN, "restored to its stream")
 
     def _copy_is_whole(self, command: Command, row: Any) -> bool:
         """A letter is never removed from the broker while our copy of it is damaged."""

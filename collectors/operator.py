@@ -8,16 +8,18 @@ while; where another answers, the same attempt is run again, which the broker's 
 import logging
 import sys
 import time
+from typing import Any
 
 from collectors.brokers import broker_for
 from collectors.brokers.base import Broker
 from collectors.carry_out import CarryOut
 from collectors.process import Stop, backoff_s, set_up_logging, settle_memory
 from eventwake.clock import now_ms
-from eventwake.domain.errors import BrokerError, BrokerUnavailable, StoreUnavailable
+from eventwake.domain.errors import BrokerError, BrokerUnavailable, StoreError, StoreUnavailable
 from eventwake.domain.operation import CommandKind, CommandState, ItemState
 from eventwake.settings import Source, load
 from eventwake.store import command_items as items
+from eventwake.store import commands
 from eventwake.store.command_items import Command
 from eventwake.store.session import Store
 from eventwake.store.writes import sources
@@ -30,7 +32,7 @@ LETTERS_A_BATCH = 100
 SETTLE_AFTER_MS = 5_000
 HEARTBEAT_S = 2.0
 READ_ONLY = "this source is read-only: set writable = true in its [[source]] table and restart the collectors"
-NOT_SENT_YET = (ItemState.INTENDED, ItemState.CLAIMED)
+BEGINS_NOTHING = (CommandState.PAUSED, CommandState.CANCELLING)
 
 
 class Operator:
@@ -46,21 +48,18 @@ class Operator:
         """One batch of the oldest command that has something to do; whether there was any."""
         with self._store.read() as connection:
             open_commands = items.unfinished(connection, self._source.name)
-        busy = [self._advance(command) for command in open_commands]  # each in turn, so that none waits long
+        busy = []
+        for command in open_commands:  # each in turn, so that none waits long
+            busy.append(self._advance(command))
+            self._broker.alive()
         return any(busy)
 
     def _advance(self, command: Command) -> bool:
         if command.state is CommandState.PLANNED:
             with self._store.write() as tx:
                 items.begin(tx, command.id, now_ms())
-        if not self._source.writable:
-            return self._refuse(command, READ_ONLY)
-        with self._store.read() as connection:
-            # what may have been sent comes first; a batch never mixes it with what was not
-            rows = items.next_items(connection, command.id, [ItemState.INTENDED], LETTERS_A_BATCH)
-            if not rows and command.state is not CommandState.PAUSED:
-                rows = items.next_items(connection, command.id, [ItemState.CLAIMED], LETTERS_A_BATCH)
-            sent = items.next_items(connection, command.id, [ItemState.SENT], LETTERS_A_BATCH)
+        moved = self._claim_or_free(command)
+        rows, sent = self._next(command)
         if rows:
             {
                 CommandKind.RETRY: self._carry_out.retry,
@@ -70,54 +69,80 @@ class Operator:
         ripe = [row for row in sent if now_ms() - row.changed_ms >= SETTLE_AFTER_MS]
         if ripe:
             self._carry_out.settle(command, ripe)
-        if rows or ripe or not sent:
+        if rows or ripe or moved or not sent:
             with self._store.write() as tx:
                 items.finish_if_ended(tx, command.id, now_ms())
-        return bool(rows or ripe)
+        return bool(rows or ripe or moved)
 
-    def _refuse(self, command: Command, reason: str) -> bool:
+    def _claim_or_free(self, command: Command) -> bool:
+        """A chunk of what whoever asked left to be claimed or freed; whether there is more."""
+        if not self._source.writable:
+            with self._store.write() as tx:
+                return items.leave(tx, command.id, READ_ONLY, now_ms()) > 0
+        if not command.claims and command.state is not CommandState.CANCELLING:
+            return False
         with self._store.write() as tx:
-            given_back = items.give_back(tx, command.id, reason, now_ms())
-            items.finish_if_ended(tx, command.id, now_ms())
-        return given_back > 0
+            more = commands.go_on(tx, command.id, now_ms())
+        if more:
+            time.sleep(items.PAUSE_S)
+        return more
+
+    def _next(self, command: Command) -> tuple[list[Any], list[Any]]:
+        """The next batch, which never mixes what may have been sent with what was not; and what was sent."""
+        with self._store.read() as connection:
+            rows = items.next_items(connection, command.id, [ItemState.INTENDED], LETTERS_A_BATCH)
+            if not rows and command.state not in BEGINS_NOTHING:
+                rows = items.next_items(connection, command.id, [ItemState.CLAIMED], LETTERS_A_BATCH)
+            sent = items.next_items(connection, command.id, [ItemState.SENT], LETTERS_A_BATCH)
+        return rows if self._source.writable else [], sent
 
 
 def run(store: Store, broker: Broker, source: Source, stop: Stop) -> None:
     """Until stopped: connects, carries commands out, and starts again after an outage."""
     operator = Operator(store, broker, source)
+    beats = Beats(store, source)
+    broker.alive = beats.alive
     tries = 0
     while not stop:
         try:
             broker.start()
             tries = 0
-            _work(operator, store, source, stop)
-        except (BrokerError, StoreUnavailable) as error:
+            while not stop:
+                beats.alive()
+                if not operator.step():
+                    stop.wait(POLL_S)
+        except (BrokerError, StoreError) as error:
             state = "waiting" if isinstance(error, BrokerUnavailable | StoreUnavailable) else "refused"
             log.warning("%s; trying again", error)
-            _beat(store, source, state, str(error))
+            beats.say(state, str(error))
             stop.wait(backoff_s(tries))
             tries += 1
         finally:
             broker.stop()
-    _beat(store, source, "stopped", "")
+    beats.say("stopped")
 
 
-def _work(operator: Operator, store: Store, source: Source, stop: Stop) -> None:
-    next_beat = 0.0
-    while not stop:
-        if time.monotonic() >= next_beat:
-            _beat(store, source, "running", "")
-            next_beat = time.monotonic() + HEARTBEAT_S
-        if not operator.step():
-            stop.wait(POLL_S)
+class Beats:
+    """The operator's signs of life."""
 
+    def __init__(self, store: Store, source: Source) -> None:
+        self._store = store
+        self._source = source
+        self._due = 0.0
 
-def _beat(store: Store, source: Source, state: str, detail: str) -> None:
-    try:
-        with store.write() as tx:
-            sources.heartbeat(tx, source.name, ROLE, state, now_ms(), detail)
-    except StoreUnavailable as error:
-        log.warning("%s", error)
+    def alive(self) -> None:
+        """From within the work, as often as it comes by."""
+        if time.monotonic() >= self._due:
+            self.say("running")
+            self._due = time.monotonic() + HEARTBEAT_S
+
+    def say(self, state: str, detail: str = "") -> None:
+        self._due = 0.0
+        try:
+            with self._store.write() as tx:
+                sources.heartbeat(tx, self._source.name, ROLE, state, now_ms(), detail)
+        except StoreError as error:
+            log.warning("%s", error)
 
 
 def main() -> None:

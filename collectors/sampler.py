@@ -5,7 +5,8 @@ so that a kill at any moment neither loses nor doubles an event.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +18,7 @@ from eventwake.clock import now_ms
 from eventwake.decoding import original
 from eventwake.decoding.envelope import Decoder
 from eventwake.decoding.masking import Masker
+from eventwake.domain.dead_letter import DeadLetter, Known
 from eventwake.domain.envelope import Envelope, Record, without
 from eventwake.settings import Saga, Source
 from eventwake.store.session import Connection, Store
@@ -29,13 +31,21 @@ log = logging.getLogger(__name__)
 ROWS_A_TRANSACTION = 1_000  # at most 200 ms of the write lock, so that the dashboard never waits long
 LETTERS_A_TRANSACTION = 200  # a letter takes several statements
 BYTES_A_READ = 8_000_000  # of one exchange with the broker
+STEP_S = 5.0  # of reading before other jobs have their turn
 MEAN_KEEPS = 0.8  # weight of the past in the running mean of an entry's size
+
+
+Mask = Callable[[Record], tuple[Record, bool]]
 
 
 class _Wanted(NamedTuple):
     watched: Watched
     part: Part
     at_most: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        return self.watched.name, self.part.seen.partition
 
 
 @dataclass(slots=True)
@@ -71,34 +81,49 @@ class Sampler:
         self._decoder = Decoder(source.business_keys)
         self._masker = Masker(source.mask)
         self._kinds: set[events.Kind] = set()
+        self._next: tuple[str, int] | None = None  # where the last step ended, midway through the streams
+        self._more = False
         self._sagas = [saga.definition() for saga in declared]
         self._saga_of_type = {t: i for i, definition in enumerate(self._sagas) for t in definition.types}
 
     def step(self) -> bool:
-        """Reads every stream once, a bounded batch each; whether any has more waiting."""
-        more = False
-        for wanted in self._reads():
+        """Reads every stream once, a bounded batch each; whether any has more waiting.
+
+        With many streams that takes several steps, each of about `STEP_S`: other jobs wait meanwhile.
+        """
+        ends = time.monotonic() + STEP_S
+        for number, wanted in enumerate(self._reads()):
+            if number and time.monotonic() >= ends:
+                self._next = wanted[0].key
+                return True
+            self._broker.alive()
             prepared = [self._prepare(watched, part, batch) for watched, part, batch in self._read(wanted)]
             for transaction in _transactions(prepared):
                 self._write(transaction)
-            more |= any(p.batch.more for p in prepared)
+            self._more |= any(p.batch.more for p in prepared)
+        more, self._more, self._next = self._more, False, None
         return more
 
     def _reads(self) -> Iterator[list[_Wanted]]:
         """The partitions with how many entries to ask of each, in exchanges of about `BYTES_A_READ`."""
         wanted: list[_Wanted] = []
         room = float(BYTES_A_READ)
-        for watched in list(self._streams.watched.values()):
+        for watched, part in self._in_turn():
             most = LETTERS_A_TRANSACTION if watched.kind == DEAD_LETTERS else ROWS_A_TRANSACTION
             count = max(1, min(most, int(BYTES_A_READ / watched.mean_bytes)))
-            for part in watched.parts.values():
-                if wanted and room < count * watched.mean_bytes:
-                    yield wanted
-                    wanted, room = [], float(BYTES_A_READ)
-                wanted.append(_Wanted(watched, part, count))
-                room -= count * watched.mean_bytes
+            if wanted and room < count * watched.mean_bytes:
+                yield wanted
+                wanted, room = [], float(BYTES_A_READ)
+            wanted.append(_Wanted(watched, part, count))
+            room -= count * watched.mean_bytes
         if wanted:
             yield wanted
+
+    def _in_turn(self) -> list[tuple[Watched, Part]]:
+        """All partitions that the last step did not come to; all, where it came to all."""
+        parts = [(w, part) for w in self._streams.watched.values() for part in w.parts.values()]
+        keys = [(w.name, part.seen.partition) for w, part in parts]
+        return parts[keys.index(self._next) if self._next in keys else 0 :]
 
     def _read(self, wanted: Sequence[_Wanted]) -> Iterator[tuple[Watched, Part, Batch]]:
         asked = []
@@ -116,17 +141,27 @@ class Sampler:
         prepared = _Prepared(watched, part, batch, events.Counts(self._kinds))
         take = self._take_letter if watched.kind == DEAD_LETTERS else self._take_event
         total = 0
+        unread: list[str] = []
         for record in batch.records:
-            total += take(prepared, record)
+            try:
+                total += take(prepared, record)
+            except Exception as error:  # whatever a stranger wrote, the source goes on behind it
+                if not unread:
+                    log.exception("stream %s: %s cannot be read", watched.name, record.position)
+                unread.append(record.position)
+                total += self._take_unread(prepared, record, error)
+        if unread:
+            log.warning(
+                "stream %s: kept without being read: %d, up to %s", watched.name, len(unread), unread[-1]
+            )
         if batch.records:
             mean = total / len(batch.records)
             watched.mean_bytes = MEAN_KEEPS * watched.mean_bytes + (1 - MEAN_KEEPS) * max(mean, 1)
         return prepared
 
     def _take_event(self, prepared: _Prepared, record: Record) -> int:
-        watched, size = prepared.watched, original.size(record)
         envelope = self._decoder.decode(record)
-        prepared.counts.add(watched.id, record, envelope, size)
+        size = self._keep_event(prepared, record, envelope, self._masker.masked)
         if (
             saga := self._saga_of_type.get(envelope.event_type or "")
         ) is not None and envelope.correlation_id:
@@ -134,9 +169,27 @@ class Sampler:
                 envelope.correlation_id, envelope.event_type or "", envelope.key, record.recorded_ms
             )
             prepared.saga_events.setdefault(saga, []).append(step)
+        return size
+
+    def _take_letter(self, prepared: _Prepared, record: Record) -> int:
+        letter = self._broker.read_letter(record, prepared.watched.name)
+        envelope = self._decoder.decode(record._replace(fields=without(record.fields, letter.own_fields)))
+        return self._keep_letter(prepared, record, envelope, letter, self._masker.masked)
+
+    def _take_unread(self, prepared: _Prepared, record: Record, error: Exception) -> int:
+        """What a fault of ours cannot read is kept and marked, all of it masked where anything is to be."""
+        envelope = Envelope(undecodable=f"it cannot be read: {error!r}")
+        if prepared.watched.kind != DEAD_LETTERS:
+            return self._keep_event(prepared, record, envelope, self._masker.hidden)
+        how = {"origin_stream": Known.UNKNOWN, "failed": Known.BROKER_TIME}
+        letter = DeadLetter("none: it cannot be read", failed_ms=record.recorded_ms, how=how)
+        return self._keep_letter(prepared, record, envelope, letter, self._masker.hidden)
+
+    def _keep_event(self, prepared: _Prepared, record: Record, envelope: Envelope, mask: Mask) -> int:
+        watched, size = prepared.watched, original.size(record)
         if self._is_sampled(envelope, record):
             flags = Flag.UNDECODABLE if envelope.undecodable else Flag(0)
-            record, masked = self._masker.masked(record)
+            record, masked = mask(record)
             if masked:
                 flags |= Flag.MASKED
             if size > self._source.payload_cap_bytes:
@@ -149,15 +202,16 @@ class Sampler:
                     watched.id, watched.name, incarnation, record, envelope, body, int(flags), size
                 )
             )
+        prepared.counts.add(watched.id, record, envelope, size)
         return size
 
-    def _take_letter(self, prepared: _Prepared, record: Record) -> int:
-        watched, size = prepared.watched, original.size(record)
-        letter = self._broker.read_letter(record, watched.name)
-        envelope = self._decoder.decode(record._replace(fields=without(record.fields, letter.own_fields)))
+    def _keep_letter(
+        self, prepared: _Prepared, record: Record, envelope: Envelope, letter: DeadLetter, mask: Mask
+    ) -> int:
+        size = original.size(record)
         flags = Flag.UNDECODABLE if envelope.undecodable else Flag(0)
         if self._source.mask_letters:
-            record, masked = self._masker.masked(record)
+            record, masked = mask(record)
             flags |= Flag.MASKED if masked else Flag(0)
         body = original.pack(record)
         prepared.new_letters.append(letters.NewLetter(record, envelope, letter, body, size, int(flags)))
@@ -191,7 +245,11 @@ class Sampler:
         cursor, gap = batch.cursor, batch.gap
         events.append(tx, prepared.rows, self._segment_rows, at_ms)
         events.learn_links(tx, stream_id, prepared.rows, at_ms)
-        letters.add(tx, self._source.name, stream_id, cursor.incarnation, prepared.new_letters, at_ms)
+        just_came = prepared.watched.is_young or prepared.part.unread == 0
+        letters.add(
+            tx, self._source.name, stream_id, cursor.incarnation, prepared.new_letters, at_ms,
+            just_came=just_came,
+        )  # fmt: skip
         sources.save_cursor(tx, stream_id, CursorRow(*prepared.part.cursor), CursorRow(*cursor), at_ms)
         if gap:
             places = (gap.after_position, gap.before_position)

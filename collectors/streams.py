@@ -44,8 +44,10 @@ class Watched:
     name: str
     kind: str
     cursors: dict[int, Cursor] = field(default_factory=dict)
+    first_position: str | None = None  # as an earlier run saw it last
     parts: dict[int, Part] = field(default_factory=dict)
     is_young: bool = False  # it was made while we watched
+    is_redeclared: bool = False  # the settings, or the broker, say that it is of another kind than it was
     mean_bytes: float = 1_000.0  # of an entry; learned from what is read
 
     @property
@@ -54,12 +56,21 @@ class Watched:
         return _sum([part.unread for part in self.parts.values()])
 
     @property
+    def seen_unread(self) -> int:
+        return sum(part.seen_unread for part in self.parts.values())
+
+    @property
     def length(self) -> int:
         return sum(part.seen.length for part in self.parts.values())
 
     @property
     def incarnation(self) -> int:
         return max((part.cursor.incarnation for part in self.parts.values()), default=0)
+
+    @property
+    def first_incarnation(self) -> int:
+        """The one in which an earlier run left it; of a new stream the present one."""
+        return max((cursor.incarnation for cursor in self.cursors.values()), default=self.incarnation)
 
 
 class Streams:
@@ -81,7 +92,10 @@ class Streams:
         for row in rows:
             if row.name not in self.watched and self._source.watches(row.name):
                 cursors = {place.partition: Cursor(*place) for place in row.cursors}
-                self.watched[row.name] = Watched(row.id, row.name, self._kind(row.name), cursors)
+                kind = self._kind(row.name)
+                self.watched[row.name] = Watched(
+                    row.id, row.name, kind, cursors, row.first_position, is_redeclared=kind != row.kind
+                )
 
     def discover(self) -> bool:
         """Looks through some more of the broker's names, within the scan budget; True once through all."""
@@ -108,10 +122,13 @@ class Streams:
                 part = watched.parts.get(seen.partition)
                 before = part.cursor if part else watched.cursors.get(seen.partition)
                 cursor = self._cursor(watched, seen, before)
-                if before is None or cursor.incarnation != before.incarnation:
+                is_new = before is None or cursor.incarnation != before.incarnation
+                if is_new:
                     new.append((watched, before, cursor))
                     lost += [(watched, part)] if part else []
-                watched.parts[seen.partition] = Part(seen, cursor, part.unread if part else None)
+                watched.parts[seen.partition] = Part(
+                    seen, cursor, part.unread if part and not is_new else None
+                )
         self._save_look([self.watched[name] for name in looked.heads], new, lost, gone)
         for watched in gone:
             log.info("stream %s is gone", watched.name)
@@ -127,6 +144,9 @@ class Streams:
         at_ms = now_ms()
         with self._store.write() as tx:
             sources.stream_seen(tx, [_seen_row(watched, at_ms) for watched in seen])
+            redeclared = [watched for watched in seen if watched.is_redeclared]
+            for watched in redeclared:
+                sources.stream_is(tx, watched.id, watched.kind)
             # a start at the newest is at the newest of now, however long until there is a first event
             for watched, before, cursor in new:
                 row = CursorRow(*before) if before else None
@@ -138,18 +158,33 @@ class Streams:
                     log.warning("stream %s: %d events %s", watched.name, missed, LOST)
             if gone:
                 sources.streams_gone(tx, [watched.id for watched in gone], at_ms)
+        for watched in redeclared:
+            watched.is_redeclared = False
 
     def _cursor(self, watched: Watched, seen: StreamSeen, before: Cursor | None) -> Cursor:
         if before is None:
             # a dead letter matters however old it is, and of a young stream nothing is old
             everything = watched.kind == DEAD_LETTERS or watched.is_young
             return self._broker.first_cursor(seen, "earliest" if everything else self._source.start)
+        if watched.is_redeclared:
+            return self._begun_anew(watched, seen, before)
         cursor = self._broker.follow(seen, before, lambda position: self._knows(watched, position))
         if cursor.incarnation != before.incarnation:
             log.warning("stream %s was made anew or went back in time", watched.name)
         return cursor
 
+    def _begun_anew(self, watched: Watched, seen: StreamSeen, before: Cursor) -> Cursor:
+        """Dead letters are taken in however old they are; events only from where the stream was left."""
+        log.info("stream %s is read as %s from now on", watched.name, watched.kind.replace("_", " "))
+        is_dead = watched.kind == DEAD_LETTERS
+        cursor = self._broker.first_cursor(seen, "earliest") if is_dead else before
+        return cursor._replace(incarnation=before.incarnation + 1)
+
     def _knows(self, watched: Watched, position: str) -> bool:
+        """Of a sampled stream most events are not in the store, so its first one is remembered."""
+        firsts = {part.seen.first_position for part in watched.parts.values()} or {watched.first_position}
+        if position in firsts:
+            return True
         with self._store.read() as connection:
             known = has_letter_at if watched.kind == DEAD_LETTERS else has_event_at
             return known(connection, watched.id, position)

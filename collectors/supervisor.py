@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from collectors.process import Stop, backoff_s
 from eventwake.clock import now_ms
 from eventwake.domain.errors import SettingsError, StoreError, StoreUnavailable
 from eventwake.settings import Settings
-from eventwake.store import maintenance
+from eventwake.store import command_items, maintenance
 from eventwake.store.migrate import migrate
 from eventwake.store.reads.sources import heartbeats
 from eventwake.store.session import Store
@@ -29,10 +29,12 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.5
 WATCHDOG_MS = 60_000  # a worker silent for so long hangs in its client, and is ended
+ASLEEP_MS = 5_000  # so long without a write of our own: the store was locked, or the machine slept
 STEADY_AFTER_S = 60.0  # a worker that lived so long starts again without a growing pause
 STOP_WITHIN_S = 10.0  # the batch that has begun is finished within this
 CHECKPOINT_S = 5.0
 RETAIN_S = 600.0
+LEFT = "its source is not in the settings any more"
 
 
 @dataclass(slots=True)
@@ -75,10 +77,15 @@ class Supervisor:
         self._settings = settings
         self._store = Store(settings.store.url, create=True)
         self._children = [Child("collectors.alerter", "")]
+        self._read_only: set[str] = set()  # sources without an operator, until they have something to end
+        self._wrote_ms = 0
+        self._awake_since_ms = 0  # from then on workers could write, since we could
         for source in settings.source:
             self._children.append(Child("collectors.worker", source.name))
             if source.writable:
                 self._children.append(Child("collectors.operator", source.name))
+            else:
+                self._read_only.add(source.name)
 
     def run(self, stop: Stop) -> None:
         """Until stopped. Raises `SettingsError` or `StoreError` where it cannot begin."""
@@ -110,12 +117,25 @@ class Supervisor:
                 sources.heartbeat(tx, "", "supervisor", "running", now_ms())
             with self._store.read() as connection:
                 beats = heartbeats(connection)
+                busy = command_items.busy_sources(connection)
         except StoreUnavailable as error:
             log.error("%s", error)
             return
+        self._wrote(now_ms())
+        self._end_what_hangs(beats)
+        for name in self._read_only & busy:  # it became read-only in the midst of an operation
+            self._read_only.discard(name)
+            self._children.append(Child("collectors.operator", name))
+
+    def _wrote(self, at_ms: int) -> None:
+        if at_ms - self._wrote_ms > ASLEEP_MS:
+            self._awake_since_ms = at_ms
+        self._wrote_ms = at_ms
+
+    def _end_what_hangs(self, beats: Mapping[tuple[str, str], int]) -> None:
         for child in self._children:
             beat = beats.get((child.source, child.role))
-            hung = beat is not None and now_ms() - beat > WATCHDOG_MS
+            hung = beat is not None and self._wrote_ms - max(beat, self._awake_since_ms) > WATCHDOG_MS
             if child.process and hung and time.monotonic() - child.started > WATCHDOG_MS / 1000:
                 log.error(
                     "%s of %s has been silent for %d s: ended", child.role, child.source, WATCHDOG_MS / 1000
@@ -139,6 +159,7 @@ class Supervisor:
         while not stop.wait(CHECKPOINT_S):
             try:
                 maintenance.checkpoint(self._store)
+                end_commands_of_others(self._store, [source.name for source in self._settings.source], stop)
                 if time.monotonic() >= next_retention:
                     maintenance.retain(self._store, self._settings.store, now_ms())
                     maintenance.build_filters(self._store)
@@ -146,6 +167,9 @@ class Supervisor:
             except StoreError as error:
                 log.error("upkeep of the store: %s", error)
                 self._make_room(error)
+            except Exception:  # without checkpoints and retention the store would grow without end
+                log.exception("upkeep of the store failed; the next is in %.0f s", RETAIN_S)
+                next_retention = time.monotonic() + RETAIN_S
 
     def _make_room(self, error: StoreError) -> None:
         if "SQLITE_FULL" in str(error) and self._store.path and maintenance.drop_ballast(self._store.path):
@@ -168,3 +192,18 @@ class Supervisor:
                 ) from error
             maintenance.keep_ballast(path)
             yield
+
+
+def end_commands_of_others(store: Store, known: Collection[str], stop: Stop) -> None:
+    """Ends what was asked of sources that left the settings: no operator would ever go on with it."""
+    with store.read() as connection:
+        left = command_items.busy_sources(connection) - {*known}
+        of_them = [command for name in sorted(left) for command in command_items.unfinished(connection, name)]
+    for command in of_them:
+        ended = False
+        while not ended and not stop.wait(command_items.PAUSE_S):
+            with store.write() as tx:
+                command_items.leave(tx, command.id, LEFT, now_ms())
+                command_items.close_sent(tx, command.id, LEFT, now_ms())
+                ended = command_items.finish_if_ended(tx, command.id, now_ms())
+        log.warning("operation %d on %s is ended: %s", command.id, command.source, LEFT)

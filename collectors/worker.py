@@ -125,11 +125,14 @@ class Worker:
 
             return Job(run_and_pay)
 
-        jobs = [within_budget(discover), within_budget(look), within_budget(sample), Job(beat)]
+        jobs = [within_budget(discover), within_budget(look), within_budget(sample)]
+        beats = Job(beat)
+        broker.alive = beats.run_if_due
         while not stop:
             for job in jobs:
+                beats.run_if_due()  # between any two: each may take long
                 job.run_if_due()
-            stop.wait(min(job.due for job in jobs) - time.monotonic())
+            stop.wait(min(job.due for job in (*jobs, beats)) - time.monotonic())
 
     def _register(self) -> None:
         capabilities = json.dumps(asdict(self._broker.capabilities))

@@ -7,7 +7,7 @@ import streamlit as st
 from dashboard.components import frame
 from dashboard.page_list import FIRST, PAGES
 
-st.set_page_config(page_title="Eventwake", page_icon=Path(__file__).parent / "icon.png", layout="wide")
+st.set_page_config(page_icon=Path(__file__).parent / "icon.png", layout="wide")
 page = st.navigation(
     [
         st.Page(f"app_pages/{entry.name}.py", title=entry.title, icon=entry.icon, default=entry.name == FIRST)
@@ -15,5 +15,6 @@ page = st.navigation(
     ],
     position="top",
 )
+st.set_page_config(page_title=f"{page.title} · Eventwake")
 frame.environment_strip()
 page.run()

@@ -16,6 +16,7 @@ from eventwake.domain.envelope import Record
 from eventwake.domain.errors import Unsupported
 from eventwake.domain.lag import Lag
 
+IN_DOUBT = "the broker has neither the letter nor a mark of the send: it may have been sent before"
 KEYS_A_PAGE = 1_000  # names that one page of discovery looks at: in Redis about 0.3 ms of the server
 
 
@@ -174,10 +175,14 @@ class Sent:
 
 
 class GroupView(NamedTuple):
-    """Whether a group has an event still ahead, holds it pending, or is done with it."""
+    """Whether a group has an event still ahead, holds it pending, or is done with it.
+
+    `lost`: the event is no longer there and the group does not hold it; whether it was ever given it cannot
+    be seen now.
+    """
 
     group: str
-    state: Literal["waiting", "pending", "consumed"]
+    state: Literal["waiting", "pending", "consumed", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +202,8 @@ class Broker(ABC):
     """
 
     capabilities: Capabilities
+    # told from within what may take long: whoever watches over the process sees that it does not hang
+    alive: Callable[[], None] = staticmethod(lambda: None)
 
     @abstractmethod
     def start(self) -> None:

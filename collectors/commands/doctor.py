@@ -11,7 +11,7 @@ from collectors.brokers import broker_for
 from collectors.brokers.base import Check
 from collectors.streams import is_dead_letter_stream
 from eventwake.clock import now_ms
-from eventwake.domain.errors import EventwakeError
+from eventwake.domain.errors import BrokerRefused, EventwakeError
 from eventwake.settings import CONFIG_VARIABLE, Settings, Source, config_file, load
 from eventwake.store.migrate import require_current
 from eventwake.store.reads.sources import heartbeats
@@ -147,12 +147,13 @@ def _source(source: Source) -> Iterator[Check]:
                     if is_dead_letter_stream(broker, source, name)
                 ]
             )
+            acts = "retry, discard and restore may be asked for" if source.writable else "read-only"
+            yield Check("writable", "ok", acts)
         finally:
             broker.stop()
     except EventwakeError as error:
-        yield Check("connection", "fault", str(error))
-    acts = "retry, discard and restore are allowed" if source.writable else "read-only"
-    yield Check("acts", "ok", acts)
+        do = "give it what it lacks; README.md lists the rights" if isinstance(error, BrokerRefused) else ""
+        yield Check("connection", "fault", str(error), do)
 
 
 def _dead_letters(names: list[str]) -> Check:

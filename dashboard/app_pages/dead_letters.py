@@ -187,12 +187,12 @@ def heading(wanted: LetterFilter, page: dict[str, Any], chosen: list[LetterRow])
     """How many match, and what can be done with all of them or with the chosen ones."""
     number = data.read(letters.count, wanted)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if len(chosen) > 1:
+        if chosen:
             st.markdown(f"**{units.count(len(chosen))} chosen**")
         else:
             st.markdown(f"**{units.count(number, at_most=letters.COUNT_AT_MOST)}** match")
         for kind in CommandKind:
-            if len(chosen) > 1:
+            if chosen:
                 if any(view.can(row.state, kind) for row in chosen):
                     label, ask, about = f"{kind.capitalize()} chosen…", operation_dialog.ask_for, chosen
                     st.button(label, key=f"{kind}.chosen", on_click=ask, args=(kind, about))

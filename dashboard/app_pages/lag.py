@@ -19,7 +19,7 @@ from eventwake.store.reads.groups import GroupRow
 ANY = "Any"
 ORDER = "lag.order"
 TREND_MS = 900_000
-TREND_STEP_MS = 15_000
+TREND_STEP_MS = 30_000
 SAMPLES_AT_MOST = 50_000
 PENDING_SHOWN = 100
 

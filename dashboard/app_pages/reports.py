@@ -29,9 +29,9 @@ from eventwake.store.reads import (
 )
 from eventwake.store.reads.letters import LetterFilter
 
-ROWS = 1_000  # read of one kind
+ROWS = view.READ_AT_MOST + 1
 CHART_PX = 160
-FIGURES_A_ROW = 7
+FIGURE_PX = 184  # they go on in the next line where a window is narrow
 
 
 def zone() -> ZoneInfo:
@@ -67,14 +67,17 @@ def report(first: date, after: date) -> Report:
         flows=data.read(rates.flows, since, until, rates.COARSE_MS),
         series=data.read(rates.event_series, since, until, rates.COARSE_MS),
         letter_flows=data.read(rates.letter_flows, since, until),
+        mended=data.read(letter_counts.mended, since, until),
         open_by_stream=data.read(letter_counts.open_by_stream),
         causes=data.read(letters.groups, LetterFilter((), since_ms=since, until_ms=until), ROWS),
-        operations=[(o, data.read(operations.outcomes, o.id)) for o in done[: view.ROWS_AT_MOST]],
+        operations=done,
+        outcomes={o.id: data.read(operations.outcomes, o.id) for o in done[: view.ROWS_AT_MOST]},
         audit=data.read(operations.audit_between, since, until, ROWS),
         groups=data.read(groups.all_groups),
         worst=data.read(groups.worst_between, since, until),
         alerts=data.read(alerts.fired_between, since, until, ROWS),
-        gaps=data.read(sources.newest_gaps, ROWS),
+        gaps=data.read(sources.gaps_between, since, until, ROWS),
+        missed=data.read(sources.missed_between, since, until),
         sagas=data.read(sagas.counts, since, until),
     )
     return view.build(rows, data.settings().environment.name, zone())
@@ -91,10 +94,11 @@ def show(made: Report, name: str) -> None:
             on_click="ignore", key="csv",
         )  # fmt: skip
         st.caption(literal(f"{made.period}. {made.made}. {' '.join(made.caveats)}", 600), width="content")
-    for column, figure in zip(st.columns(FIGURES_A_ROW), made.figures, strict=False):
-        column.metric(
-            figure.label, literal(figure.value), border=True, height="stretch", help=figure.note or None
-        )
+    with st.container(horizontal=True):
+        for figure in made.figures:
+            st.metric(
+                figure.label, literal(figure.value), border=True, width=FIGURE_PX, help=figure.note or None
+            )
     for section in made.sections:
         _section(section)
 

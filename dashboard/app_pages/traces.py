@@ -124,12 +124,12 @@ def _fits(event: EventRow, wanted: EventFilter) -> bool:
 
 
 def _not_found(text: str) -> None:
-    kept = data.settings().store.events_days
+    kept = units.duration(data.settings().store.events_days * 86_400_000)
     st.info(f"No event is known by {literal(middle(text, 80))}.", icon=":material/search_off:")
     st.caption(
-        f"Looked for it as an event id, a correlation id, a business key and a place. Events are kept for "
-        f"{kept:g} days; what a source samples, masks or leaves out cannot be found, nor what "
-        "was trimmed before it was read."
+        "Looked for it as an event id, a correlation id, a business key and a place. Events are kept for "
+        f"{kept}; what a source samples, masks or leaves out cannot be found, nor what was trimmed before it "
+        "was read."
     )
     dead = data.read(letters.page, letters.LetterFilter(states=(), text=text), 1).letters
     if dead:
@@ -213,9 +213,8 @@ def trace(correlation_id: str | None, ref: str | None) -> None:
             "Dotted: it has not been seen to end."
         )
     with right:
-        node = view.node_named(_tree(found, correlation_id), chosen)
-        if node is not None:
-            trace_details.show(node, {event.ref: event for event in found}, zone())
+        draw = frame.live(_details) if young else _details
+        draw(correlation_id, ref, chosen)
 
 
 def _selected(found: Sequence[EventRow], ref: str | None) -> str:
@@ -256,6 +255,13 @@ def _waterfall(correlation_id: str | None, ref: str | None, chosen: str) -> None
     waterfall.show(rows.drawn(shown, st.query_params.get("row", chosen)), key="waterfall", on_pick=_pick)
     if st.query_params.get("row", chosen) != chosen:
         st.rerun()
+
+
+def _details(correlation_id: str | None, ref: str | None, chosen: str) -> None:
+    found = _events(correlation_id, ref)
+    node = view.node_named(_tree(found, correlation_id), chosen)
+    if node is not None:
+        trace_details.show(node, {event.ref: event for event in found}, zone())
 
 
 def _pick(row: str) -> None:

@@ -7,11 +7,12 @@ from typing import TypeVar
 import streamlit as st
 
 from dashboard import data
-from dashboard.viewmodels import units
+from dashboard.viewmodels import freshness, units
 from dashboard.viewmodels.text import literal
 from eventwake.clock import now_ms
 from eventwake.domain.errors import EventwakeError, SettingsError, StoreUnavailable
 from eventwake.settings import Colour
+from eventwake.store.reads import sources
 
 F = TypeVar("F", bound=Callable[..., None])
 
@@ -54,11 +55,21 @@ def _strip(name: str, colour: Colour) -> None:
             alive, last_ms = data.collectors_alive()
             if alive:
                 st.caption(f"collectors reported {units.age(last_ms, now_ms())}")
+                _silent_sources()
             elif last_ms is None:
                 st.badge("no collector has ever run over this store", color="red", icon=":material/error:")
             else:
                 text = f"no collector is alive: the last one reported {units.age(last_ms, now_ms())}"
                 st.badge(text, color="red", icon=":material/error:")
+
+
+def _silent_sources() -> None:
+    now = now_ms()
+    watched = data.read(sources.all_sources)
+    for source in watched:
+        if source.name not in freshness.answering(watched, now):
+            text = f"{source.name} does not answer: last known {units.age(source.checked_ms, now)}"
+            st.badge(literal(text, 120), color="red", icon=":material/cloud_off:")
 
 
 @contextmanager

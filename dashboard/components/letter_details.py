@@ -17,9 +17,10 @@ from eventwake.domain.dead_letter import LetterState
 from eventwake.domain.envelope import Record
 from eventwake.domain.errors import EventwakeError, SettingsError, StoreDamaged
 from eventwake.domain.operation import Actor, CommandKind
-from eventwake.store.commands import Order
+from eventwake.store.commands import MASKED, Order
 from eventwake.store.reads import groups, letters, sources
 from eventwake.store.reads.letters import LetterDetails, LetterRow
+from eventwake.store.writes.events import Flag
 
 TRACE_PX = 260
 
@@ -56,10 +57,13 @@ def _acts(letter: LetterRow, details: LetterDetails) -> None:
         _button("Restore", does, writable, _submit, letter, CommandKind.RESTORE)
     with st.container(horizontal=True, vertical_alignment="center"):
         if view.can(letter.state, CommandKind.DISCARD):
+            masked = bool(details.flags & Flag.MASKED)
             st.button(
-                "Discard…", key="discard.one", disabled=not writable,
+                "Discard…", key="discard.one", disabled=not writable or masked,
                 on_click=operation_dialog.ask_for, args=(CommandKind.DISCARD, [letter]),
             )  # fmt: skip
+            if masked:
+                st.caption(MASKED[CommandKind.DISCARD])
         _links(letter)
     if not writable:
         st.caption(READ_ONLY.format(literal(letter.source)))
@@ -68,8 +72,8 @@ def _acts(letter: LetterRow, details: LetterDetails) -> None:
 def _retry(letter: LetterRow, details: LetterDetails, writable: bool) -> None:
     """One click where it is plain whereto; a dialog where a person has something to decide first."""
     target = letter.origin_stream
-    if target is None or letter.state != LetterState.OPEN:
-        why = "it does not say where it came from" if target is None else "it may have been sent already"
+    if not target or letter.state != LetterState.OPEN:
+        why = "it does not say where it came from" if not target else "it may have been sent already"
         _button("Retry…", why, writable, operation_dialog.ask_for, CommandKind.RETRY, [letter])
         return
     readers = view.readers(letter, details.origin_position, target, data.read(groups.all_groups))

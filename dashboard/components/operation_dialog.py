@@ -20,10 +20,11 @@ from eventwake.domain.dead_letter import LetterState
 from eventwake.domain.errors import EventwakeError
 from eventwake.domain.operation import Actor, CommandKind
 from eventwake.store.reads import groups, letters, sources
-from eventwake.store.reads.letters import LetterFilter, LetterRow
+from eventwake.store.reads.letters import LetterFilter, LetterRow, Summary
 
 ASKED = "operation.asked"
 SAID = "operation.said"
+SUMMARY, UNKNOWN = "summary", "unknown"  # what was found when the dialog opened
 ORIGIN = "where each came from"
 READ_ONLY = (
     "{} is read-only. To allow this, set writable = true for it in the settings and restart the collectors."
@@ -77,7 +78,7 @@ def _body() -> None:
     if asked is None:  # confirmed or cancelled in this very run
         st.rerun()
     kind, wanted = CommandKind(asked["kind"]), LetterFilter(**asked["wanted"])
-    summary = data.read(letters.summary, wanted, asked["up_to_id"])
+    summary = _summary(asked)
     if not summary.letters:
         st.write(f"No letter that could be {_PARTICIPLES[kind]} is among them.")
         st.button("Close", on_click=_close)
@@ -107,6 +108,13 @@ def _body() -> None:
         st.button("Cancel", on_click=_close, key="operation.cancel")
     if lacking:
         st.caption("Say why: the reason stays with the letters.")
+
+
+def _summary(asked: dict[str, Any]) -> Summary:
+    """What the letters are, looked up once: each key that is typed into the dialog draws it again."""
+    if SUMMARY not in asked:
+        asked[SUMMARY] = tuple(data.read(letters.summary, LetterFilter(**asked["wanted"]), asked["up_to_id"]))
+    return Summary(*asked[SUMMARY])
 
 
 _PARTICIPLES = {
@@ -159,14 +167,20 @@ def _explain(kind: CommandKind, shown: view.Preview, wanted: LetterFilter) -> No
             "They are taken out of their dead-letter streams. Eventwake keeps its copy, so that they can be "
             f"restored for {data.settings().store.letters_days:g} days."
         )
+        if any(source.mask_letters and source.mask for source in data.settings().source):
+            st.caption(
+                "Letters whose copy is masked are left out: they could not be restored. A retry works."
+            )
     else:
         st.caption("Each is put back at the end of the dead-letter stream that it was in.")
 
 
 def _warn_of_unknown(wanted: LetterFilter) -> None:
     asked = st.session_state[ASKED]
-    unknown = LetterFilter(**{**asked["wanted"], "states": (LetterState.UNKNOWN.value,)})
-    number = data.read(letters.summary, unknown, asked["up_to_id"]).letters
+    if UNKNOWN not in asked:
+        unknown = LetterFilter(**{**asked["wanted"], "states": (LetterState.UNKNOWN.value,)})
+        asked[UNKNOWN] = data.read(letters.summary, unknown, asked["up_to_id"]).letters
+    number = asked[UNKNOWN]
     if number:
         st.warning(
             f"{units.count(number)} of them may have been sent already; a retry can deliver them twice."
@@ -185,7 +199,7 @@ def _carry_out(
     kind: CommandKind, asked: dict[str, Any], own: list[str], target: str | None, reason: str
 ) -> None:
     try:
-        done = acts.submit_matching(
+        done, refused = acts.submit_matching(
             data.store(), kind, LetterFilter(**asked["wanted"]), asked["up_to_id"], own, Actor(),
             reason=reason, target=target, shown=asked["shown"],
         )  # fmt: skip
@@ -194,5 +208,6 @@ def _carry_out(
     else:
         left_out = {why for each in done for why in each.left_out.values()}
         number = sum(len(each.left_out) for each in done)
-        st.session_state[SAID] = f"{number} were left out: {'; '.join(sorted(left_out))}" if number else None
+        said = [f"{number} were left out: {'; '.join(sorted(left_out))}"] if number else []
+        st.session_state[SAID] = "; ".join([*said, *refused]) or None
     _close()

@@ -6,11 +6,12 @@ from dashboard import acts, data
 from dashboard.components import frame, tables
 from dashboard.components.operation_dialog import SAID
 from dashboard.viewmodels import letters as view
+from dashboard.viewmodels import operations as moves
 from dashboard.viewmodels.text import literal
 from eventwake.clock import now_ms
 from eventwake.domain.errors import EventwakeError
-from eventwake.domain.operation import Actor, CommandState
-from eventwake.store.reads import operations
+from eventwake.domain.operation import FINISHED, Actor, CommandState
+from eventwake.store.reads import operations, sources
 from eventwake.store.reads.operations import OperationRow
 
 SHOWN = 3
@@ -34,6 +35,10 @@ def _operations() -> None:
         shown.append(asked_for)
     if shown and not data.collectors_alive()[0]:
         st.warning("No collector is alive: what you ask for waits until one is.", icon=":material/warning:")
+    elif under_way := {o.source for o in shown if CommandState(o.state) not in FINISHED}:
+        workers = data.read(sources.workers)
+        for why in filter(None, (moves.hindered(source, workers, now) for source in sorted(under_way))):
+            st.warning(literal(why, 1_000), icon=":material/warning:")
     with st.container(gap=None):
         for operation in shown:
             _one(operation, now)
@@ -56,8 +61,10 @@ def _asked_for() -> OperationRow | None:
 
 
 def _one(operation: OperationRow, now: int) -> None:
-    progress = data.read(operations.progress, operation.id)
-    line = view.operation_line(operation, progress, data.read(operations.outcomes, operation.id), now)
+    progress = moves.with_waiting(operation, data.read(operations.progress, operation.id))
+    ended = CommandState(operation.state) in FINISHED
+    outcomes = data.read(operations.outcomes, operation.id) if ended else {}  # a long look at many letters
+    line = view.operation_line(operation, progress, outcomes, now)
     with st.container(horizontal=True, vertical_alignment="center", key=f"operation.{line.id}"):
         if line.under_way:
             st.progress(line.done / max(line.items, 1), f"{literal(line.title)} · {literal(line.says)}")

@@ -101,11 +101,17 @@ def group_lines(
             units.rate(g.drain_per_s),
             units.rate(g.arrival_per_s),
             caught_up(g),
-            [value for value in trends.get(g.id, ()) if value is not None],
+            since_known(trends.get(g.id, ())),
             units.age(g.sampled_ms, now_ms),
         )
         for g in groups
     ]
+
+
+def since_known(trend: Sequence[int | None]) -> list[int]:
+    """The end of a trend without its last gap of two steps or more, which a table's line can't show."""
+    since = next((i for i in range(len(trend), 1, -1) if trend[i - 2 : i] == [None, None]), 0)
+    return [value for value in trend[since:] if value is not None]
 
 
 def caught_up(group: GroupRow) -> str:

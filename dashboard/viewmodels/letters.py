@@ -102,6 +102,8 @@ def error_text(letter: LetterRow) -> str:
 
 
 def _error(error_class: str | None, message: str) -> str:
+    if error_class and message.startswith(error_class):  # many messages begin with it
+        return message
     return ": ".join(filter(None, (error_class, message))) or "(it does not say why)"
 
 

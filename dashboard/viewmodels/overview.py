@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from dashboard.viewmodels import units
 from dashboard.viewmodels.freshness import SILENT_MS, answering
-from eventwake.domain.lag import Status
 from eventwake.store.reads.groups import GroupRow
 from eventwake.store.reads.rates import FINE_MS, Point
 from eventwake.store.reads.sources import SourceRow, StreamRow, WorkerRow
@@ -60,12 +59,6 @@ def worst_lag(groups: Sequence[GroupRow]) -> WorstLag:
     worst = max(known, key=lambda g: (g.time_lag_ms or 0, g.lag or 0), default=None)
     unknown = sum(group.lag is None for group in groups)
     return WorstLag(worst, unknown, len(groups))
-
-
-def troubled(groups: Sequence[GroupRow]) -> list[GroupRow]:
-    """Groups that are neither well nor unknown, worst first."""
-    bad = [g for g in groups if Status(g.status).severity > Status.UNKNOWN.severity]
-    return sorted(bad, key=lambda g: (-Status(g.status).severity, -(g.time_lag_ms or 0)))
 
 
 def source_lines(

@@ -13,9 +13,10 @@ from eventwake.store.reads.groups import GroupRow, WorstRow
 from eventwake.store.reads.letters import GroupRow as CauseRow
 from eventwake.store.reads.operations import AuditRow, OperationRow
 from eventwake.store.reads.rates import COARSE_MS, Flow, Point
-from eventwake.store.reads.sources import GapRow, StreamRow
+from eventwake.store.reads.sources import GapRow, Missed, StreamRow
 
 PERIODS = ("Today", "Yesterday", "This week", "Last week", "This month", "Last month", "Custom")
+READ_AT_MOST = 1_000  # rows of one kind; one more that is read says that there are more
 ROWS_AT_MOST = 200  # of one table
 BARS = 60
 DAY = timedelta(days=1)
@@ -52,31 +53,32 @@ class Rows:
     flows: Sequence[Flow]
     series: Sequence[Point]
     letter_flows: Mapping[tuple[int, str], int]
+    mended: Mapping[int, int]
     open_by_stream: Mapping[int, int]
     causes: Sequence[CauseRow]
-    operations: Sequence[tuple[OperationRow, Mapping[str, int]]]
+    operations: Sequence[OperationRow]
+    outcomes: Mapping[int, Mapping[str, int]]
     audit: Sequence[AuditRow]
     groups: Sequence[GroupRow]
     worst: Sequence[WorstRow]
     alerts: Sequence[AlertRow]
     gaps: Sequence[GapRow]
+    missed: Missed
     sagas: Mapping[tuple[str, str], int]
 
 
 def build(rows: Rows, environment: str, zone: tzinfo) -> Report:
     events = sum(flow.events for flow in rows.flows)
     arrived = _entered(rows, LetterState.OPEN)
-    retried = _entered(rows, LetterState.CONSUMED) + _entered(rows, LetterState.SUCCEEDED)
-    missed = [gap.missed for gap in _gaps(rows)]
     known = [w.time_lag_max_ms for w in rows.worst if w.time_lag_max_ms is not None]
     figures = [
         Figure("Events", units.count(events), units.size(sum(flow.bytes for flow in rows.flows))),
         Figure("Dead letters in", units.count(arrived), units.share(arrived, events) + " of events"),
-        Figure("Letters mended", units.count(retried), "consumed after a retry"),
+        Figure("Letters mended", units.count(sum(rows.mended.values())), "consumed after a retry"),
         Figure("Open now", units.count(sum(rows.open_by_stream.values())), "whenever they came"),
         Figure("Longest wait", units.duration(max(known, default=None)), "of any event for its group"),
-        Figure("Alerts", units.count(len(rows.alerts))),
-        Figure("Events never read", _missed(missed), "gaps" if missed else ""),
+        Figure("Alerts", units.count(len(rows.alerts), at_most=READ_AT_MOST)),
+        Figure("Events never read", _missed(rows.missed), "gaps" if rows.missed.gaps else ""),
     ]
     sections = [
         _volumes(rows, zone), _letters(rows), _causes(rows, zone), _operations(rows, zone), _lag(rows),
@@ -155,13 +157,13 @@ def _over_time(rows: Rows, zone: tzinfo) -> Bars | None:
 
 def _letters(rows: Rows) -> Section:
     names = _names(rows)
-    streams = sorted({stream for stream, _ in rows.letter_flows} | set(rows.open_by_stream))
+    streams = sorted({stream for stream, _ in rows.letter_flows} | {*rows.open_by_stream, *rows.mended})
     table: list[tuple[Cell, ...]] = [
         (
             names.get(stream, "a stream that is gone"),
             _entered(rows, LetterState.OPEN, stream),
             _entered(rows, LetterState.SENT, stream),
-            _entered(rows, LetterState.CONSUMED, stream) + _entered(rows, LetterState.SUCCEEDED, stream),
+            rows.mended.get(stream, 0),
             _entered(rows, LetterState.CAME_BACK, stream),
             _entered(rows, LetterState.UNKNOWN, stream),
             _entered(rows, LetterState.DISCARDED, stream),
@@ -170,9 +172,12 @@ def _letters(rows: Rows) -> Section:
         )
         for stream in streams
     ]
-    columns = ("Dead-letter stream", "In", "Retried", "Consumed", "Came back", "Unknown", "Discarded", "Gone",
+    columns = ("Dead-letter stream", "In", "Retried", "Mended", "Came back", "Unknown", "Discarded", "Gone",
                "Open now")  # fmt: skip
-    note = "How many letters entered each state; one letter can enter several."
+    note = (
+        "How many letters entered each state; one letter can enter several. "
+        "Mended: consumed after a retry, and not come back since."
+    )
     return Section("Dead letters in and out", columns, table, note, empty="No dead letters.")
 
 
@@ -189,8 +194,9 @@ def _causes(rows: Rows, zone: tzinfo) -> Section:
 def _operations(rows: Rows, zone: tzinfo) -> Section:
     table = [
         (o.id, units.clock(o.created_ms, zone), o.actor, o.kind, o.items, o.state, o.reason,
-         ", ".join(f"{n:,} {state.replace('_', ' ')}" for state, n in sorted(outcomes.items())))
-        for o, outcomes in rows.operations
+         ", ".join(f"{n:,} {state.replace('_', ' ')}"
+                   for state, n in sorted(rows.outcomes.get(o.id, {}).items())))
+        for o in rows.operations
     ]  # fmt: skip
     columns = ("Operation", "When", "Who", "What", "Letters", "State", "Reason", "What became of them")
     return _cut(Section("Who retried and discarded what", columns, table, empty="Nobody did anything."))
@@ -226,22 +232,17 @@ def _sagas(rows: Rows) -> Section:
     return Section("Sagas", ("Saga", "State", "Number"), table, note, empty="No declared saga was seen.")
 
 
-def _missed(gaps: Sequence[int | None]) -> str:
+def _missed(missed: Missed) -> str:
     """The sum of the gaps; a lower bound where some could not be counted."""
-    counted = [gap for gap in gaps if gap is not None]
-    if len(counted) == len(gaps):
-        return units.count(sum(counted))
-    return f"≥ {sum(counted):,}" if counted else units.UNKNOWN
-
-
-def _gaps(rows: Rows) -> list[GapRow]:
-    return [gap for gap in rows.gaps if rows.since_ms <= gap.at_ms < rows.until_ms]
+    if missed.counted == missed.gaps:
+        return units.count(missed.events)
+    return f"≥ {missed.events:,}" if missed.counted else units.UNKNOWN
 
 
 def _gap_section(rows: Rows, zone: tzinfo) -> Section:
     table = [
         (f"{g.source} / {g.stream}", units.clock(g.at_ms, zone), g.missed, g.reason, g.after_position)
-        for g in _gaps(rows)
+        for g in rows.gaps
     ]
     columns = ("Stream", "Noticed", "Events", "Why", "After")
     return _cut(Section("Events that were never read", columns, table, empty="No gap is known."))
@@ -256,7 +257,7 @@ def _cut(section: Section) -> Section:
     """The section with at most `ROWS_AT_MOST` rows, and a word where there are more."""
     if len(section.rows) <= ROWS_AT_MOST:
         return section
-    more = f"The first {ROWS_AT_MOST} of {len(section.rows):,} rows."
+    more = f"The first {ROWS_AT_MOST} of {units.count(len(section.rows), at_most=READ_AT_MOST)} rows."
     note = f"{section.note} {more}".strip()
     return Section(
         section.title, section.columns, section.rows[:ROWS_AT_MOST], note, section.empty, section.bars

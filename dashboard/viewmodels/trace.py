@@ -175,7 +175,7 @@ def group_lines(node: Node, zone: tzinfo) -> list[GroupLine]:
             rows.append(
                 GroupLine(
                     delivery.group,
-                    delivery.state.value,
+                    "gave it up" if any(c.letter for c in child.children) else delivery.state.value,
                     span_text(child.waiting),
                     span_text(child.processing),
                     window_text(delivery.delivered, zone),

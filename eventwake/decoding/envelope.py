@@ -14,6 +14,7 @@ import orjson
 
 from eventwake.domain.envelope import Envelope, Link, Record
 
+LAST_MS = 253_402_300_799_999  # of the year 9999: times of brokers end here, as calendars do
 TEXT_AT_MOST = 512  # characters of an id, type or name: longer ones are cut, the original keeps them whole
 
 # normalised name (lower case, no - _ .) -> what it says; earlier names win
@@ -54,7 +55,7 @@ class _Plan(NamedTuple):
     others: dict[str, int]
 
 
-def _normalised(name: str) -> str:
+def normalised(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "").replace(".", "")
 
 
@@ -63,7 +64,7 @@ def _plan(names: tuple[bytes | None, ...]) -> _Plan:
     texts = [(name or b"").decode("utf-8", "replace") for name in names]
     index: dict[str, int] = {}
     for i, text in enumerate(texts):
-        index.setdefault(_normalised(text), 2 * i + 1)
+        index.setdefault(normalised(text), 2 * i + 1)
     found = {
         fact: next((index[alias] for alias in aliases if alias in index), None)
         for fact, aliases in NAMES.items()
@@ -76,7 +77,7 @@ def _body_names(names: tuple[str, ...]) -> Mapping[str, str]:
     """fact -> the name that a JSON body has for it."""
     index: dict[str, str] = {}
     for name in names:
-        index.setdefault(_normalised(name), name)
+        index.setdefault(normalised(name), name)
     return {
         fact: next(index[alias] for alias in aliases if alias in index)
         for fact, aliases in NAMES.items()

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from eventwake.domain.lag import LagKind
+
 
 class AlertKind(StrEnum):
     LAG = "lag"  # events behind
@@ -26,6 +28,13 @@ class Alert:
     state: AlertState
     since_ms: int
     value: float | None = None
+
+
+def comparable(value: float | None, kind: LagKind, above: float) -> float | None:
+    """The value; None where it is a bound that may lie on the other side of `above` than what it bounds."""
+    if value is None or (kind is LagKind.AT_LEAST and value <= above):
+        return None
+    return None if kind is LagKind.AT_MOST and value > above else value
 
 
 def step(alert: Alert | None, value: float | None, above: float, for_ms: int, now_ms: int) -> Alert:

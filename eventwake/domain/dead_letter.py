@@ -37,11 +37,17 @@ NEXT: dict[LetterState, frozenset[LetterState]] = {
         }
     ),
     LetterState.SETTLED: frozenset(
-        {LetterState.CONSUMED, LetterState.SUCCEEDED, LetterState.CAME_BACK, LetterState.UNKNOWN}
+        {
+            LetterState.CONSUMED,
+            LetterState.SUCCEEDED,
+            LetterState.CAME_BACK,
+            LetterState.UNKNOWN,
+            LetterState.OPEN,
+        }
     ),
-    LetterState.CONSUMED: frozenset({LetterState.SUCCEEDED, LetterState.CAME_BACK}),
-    LetterState.SUCCEEDED: frozenset({LetterState.CAME_BACK}),
-    LetterState.CAME_BACK: frozenset(),
+    LetterState.CONSUMED: frozenset({LetterState.SUCCEEDED, LetterState.CAME_BACK, LetterState.OPEN}),
+    LetterState.SUCCEEDED: frozenset({LetterState.CAME_BACK, LetterState.OPEN}),
+    LetterState.CAME_BACK: frozenset({LetterState.OPEN}),
     LetterState.UNKNOWN: frozenset(
         {
             LetterState.OPEN,
@@ -53,8 +59,21 @@ NEXT: dict[LetterState, frozenset[LetterState]] = {
     ),
     LetterState.DISCARDED: frozenset({LetterState.CLAIMED, LetterState.OPEN, LetterState.EXPIRED}),
     LetterState.EXPIRED: frozenset(),
-    LetterState.GONE: frozenset(),
+    LetterState.GONE: frozenset({LetterState.OPEN}),
 }
+
+# What is over is open again where the letter is found in the broker again: its server went back in time and
+# forgot what was done, or someone put the letter back. What is only `sent` the operator sends again itself.
+REVIVABLE = frozenset(
+    {
+        LetterState.SETTLED,
+        LetterState.CONSUMED,
+        LetterState.SUCCEEDED,
+        LetterState.CAME_BACK,
+        LetterState.DISCARDED,
+        LetterState.GONE,
+    }
+)
 
 
 class Known(StrEnum):

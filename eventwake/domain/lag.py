@@ -78,7 +78,8 @@ def total(lags: Iterable[Lag]) -> Lag:
 class GroupSample:
     """One look at a group's partition: `committed` and `end` count events from the stream's beginning.
 
-    `committed` is None where the group has no readable position, `end` where the broker keeps no count.
+    `committed` is exact, or None where the group has no readable position or only bounds of it are known;
+    `end` is None where the broker keeps no count.
     """
 
     at_ms: int
@@ -157,7 +158,11 @@ def judge(
                 Status.FALLING_BEHIND, f"6: lag {lags[0]:,} -> {lags[-1]:,} in {span_ms // 1000} s"
             )
     # 7 behind, and either it was well within this window or it is catching up
-    return Judgement(Status.OK, f"7: lag {newest.lag}, but caught up or shrinking in this window")
+    well_ms = [s.at_ms for s in samples if s.lag.value is not None and s.lag.value <= allowed_lag]
+    if well_ms:
+        ago_s, span_s = (newest.at_ms - well_ms[-1]) // 1000, span_ms // 1000
+        return Judgement(Status.OK, f"7: lag {newest.lag}, for {ago_s} s of the last {span_s} s")
+    return Judgement(Status.OK, f"7: lag {newest.lag}, and shrinking: it was {lags[0]:,}")
 
 
 def _may_be_either(lag: Lag, allowed: int) -> bool:

@@ -14,6 +14,7 @@ class CommandState(StrEnum):
     PLANNED = "planned"
     RUNNING = "running"
     PAUSED = "paused"
+    CANCELLING = "cancelling"  # nothing more is begun; what was not begun is being freed
     DONE = "done"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -23,9 +24,9 @@ FINISHED = frozenset({CommandState.DONE, CommandState.CANCELLED, CommandState.FA
 
 
 class ItemState(StrEnum):
-    """One letter's way through one operation. It only moves forward (`rank` never falls)."""
+    """One letter's way through one operation. It only moves forward."""
 
-    WAITING = "waiting"
+    WAITING = "waiting"  # frozen with the operation, and not claimed yet
     CLAIMED = "claimed"
     INTENDED = "intended"  # durable before the broker is touched: from here on it may have been sent
     SENT = "sent"
@@ -34,10 +35,6 @@ class ItemState(StrEnum):
     LOST_RACE = "lost_race"  # another operation had the letter first
     GONE = "gone"  # the broker no longer had it
     UNKNOWN = "unknown"  # a person decides
-
-    @property
-    def rank(self) -> int:
-        return min(list(ItemState).index(self), 4)
 
 
 ENDED = frozenset({ItemState.DONE, ItemState.REFUSED, ItemState.LOST_RACE, ItemState.GONE, ItemState.UNKNOWN})

@@ -49,12 +49,6 @@ def state_after(definition: SagaDefinition, before: SagaState | None, event_type
     return SagaState.RUNNING
 
 
-def is_stuck(definition: SagaDefinition, state: SagaState, last_seen_ms: int, now_ms: int) -> bool:
-    """Whether it has not ended and has shown nothing for longer than it may."""
-    ended = state in (SagaState.COMPLETED, SagaState.COMPENSATED)
-    return not ended and now_ms - last_seen_ms > definition.stuck_after_s * 1000
-
-
 @dataclass(frozen=True, slots=True)
 class StepSeen:
     """One declared step of one saga, with when it was seen (None: not yet)."""

@@ -20,7 +20,7 @@ h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .figure b { display: block; font-size: 1.4rem; }
 table { border-collapse: collapse; width: 100%; font-size: 13px; }
 th, td { text-align: left; padding: .25rem .5rem; border-bottom: 1px solid var(--line); }
-td { vertical-align: top; overflow-wrap: anywhere; }
+td { vertical-align: top; overflow-wrap: break-word; max-width: 32rem; }
 th { white-space: nowrap; }
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 svg { width: 100%; height: 120px; }

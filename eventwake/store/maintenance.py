@@ -9,6 +9,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from eventwake.domain.dead_letter import LetterState
+from eventwake.domain.operation import FINISHED
 from eventwake.settings import Store as StoreSettings
 from eventwake.store import bloom, locks, schema, segments
 from eventwake.store.locks import Lock
@@ -79,16 +80,22 @@ def retain(store: Store, keep: StoreSettings, now_ms: int) -> None:
         _delete(store, table, old)
     _drop_samples(store, int(now_ms - keep.samples_hours * 3_600_000))
     _drop_letters(store, int(now_ms - keep.letters_days * DAY_MS))
+    _drop_operations(store, history_ms)
+    _drop_gone_groups(store, history_ms)
+    _drop_what_counts_nothing(store)
 
 
-def _delete(store: Store, table: sa.Table, old: sa.ColumnElement[bool]) -> None:
+def _delete(store: Store, table: sa.Table, old: sa.ColumnElement[bool], lock: Lock | None = None) -> None:
     keys = list(table.primary_key)
-    while True:
+    victims = sa.select(*keys).where(old).limit(ROWS_A_DELETE)
+    with store.read() as connection:  # most often there is none, and no writer need wait for that
+        done = ROWS_A_DELETE if connection.execute(victims.limit(1)).first() else 0
+    while done == ROWS_A_DELETE:
         with store.write() as tx:
-            victims = sa.select(*keys).where(old).limit(ROWS_A_DELETE)
-            done = tx.execute(sa.delete(table).where(sa.tuple_(*keys).in_(victims))).rowcount
-        if done < ROWS_A_DELETE:
-            return
+            if lock is not None:
+                locks.alone(tx, lock)
+            # `old` twice: on PostgreSQL a row may have changed since it was chosen
+            done = tx.execute(sa.delete(table).where(sa.tuple_(*keys).in_(victims), old)).rowcount
 
 
 def _drop_samples(store: Store, before_ms: int) -> None:
@@ -130,6 +137,39 @@ def _drop_letters(store: Store, before_ms: int) -> None:
                 )
         if len(ids) < ROWS_A_DELETE // 10:
             return
+
+
+def _drop_operations(store: Store, before_ms: int) -> None:
+    """Drops operations that were finished before then, but not the last one of a letter that is kept."""
+    command, item, letter = schema.command.c, schema.command_item, schema.letter.c
+    old = sa.and_(
+        command.state.in_([state.value for state in FINISHED]),
+        command.finished_ms < before_ms,
+        ~sa.exists().where(letter.command_id == command.id),
+    )
+    with store.read() as connection:
+        numbers = list(connection.scalars(sa.select(command.id).where(old)))
+    for number in numbers:
+        _delete(store, item, item.c.command_id == number)
+        _delete(store, schema.command, command.id == number)
+
+
+def _drop_gone_groups(store: Store, before_ms: int) -> None:
+    group = schema.consumer_group.c
+    with store.read() as connection:
+        gone = list(connection.scalars(sa.select(group.id).where(group.gone_ms < before_ms)))
+    for group_id in gone:
+        for table in (schema.consumer, schema.pending_entry, schema.group_sample, schema.group_rollup):
+            _delete(store, table, table.c.group_id == group_id)
+        _delete(store, schema.consumer_group, (group.id == group_id) & (group.gone_ms < before_ms))
+
+
+def _drop_what_counts_nothing(store: Store) -> None:
+    """Counts of no letters, and causes of none that is kept."""
+    count, letter = schema.letter_count, schema.letter.c
+    _delete(store, count, count.c.letters == 0, Lock.LETTERS)
+    no_letter = ~sa.exists().where(letter.fingerprint == schema.fingerprint.c.id)
+    _delete(store, schema.fingerprint, no_letter, Lock.LETTERS)
 
 
 def keep_ballast(path: Path) -> None:

@@ -345,16 +345,23 @@ letter = _table(
     _int("checksum"),
     _int("flags"),
     _int("found_ms"),
+    _int("arrived_ms", server_default=text("0")),  # when it came, whatever it says of when it failed
     _int("changed_ms"),
     UniqueConstraint("stream_id", "incarnation", "partition", "position"),
-    Index("ix_letter_state", "state", "failed_ms", "id"),
+    # a page's order within each thing that it can be filtered by, and what is counted without the letter
+    Index("ix_letter_failed", "failed_ms", "id", "fingerprint"),
+    Index("ix_letter_state", "state", "failed_ms", "id", "stream_id", "version"),
     Index("ix_letter_fingerprint", "fingerprint", "state", "failed_ms", "id"),
     Index("ix_letter_stream", "stream_id", "state", "failed_ms", "id"),
+    Index("ix_letter_group", "group_name", "state", "failed_ms", "id", "fingerprint"),
+    Index("ix_letter_type", "event_type", "state", "failed_ms", "id", "fingerprint"),
+    Index("ix_letter_changed", "state", "changed_ms", "stream_id"),
+    Index("ix_letter_command", "command_id", "state"),
     Index("ix_letter_event", "event_id_hash"),
     Index("ix_letter_correlation", "correlation_hash"),
     Index("ix_letter_key", "key_hash"),
     Index("ix_letter_came_from", "came_from"),
-    Index("ix_letter_found", "found_ms"),
+    Index("ix_letter_arrived", "arrived_ms"),
     sqlite_autoincrement=True,  # an id in a link or an audit row must never come to mean another letter
 )
 
@@ -431,7 +438,7 @@ outcome = _table(  # what became of one sent letter in one group
     Column("letter_id", BigInteger, ForeignKey("letter.id"), primary_key=True),
     _int("attempt", primary_key=True),
     _text("group_name", primary_key=True),
-    _text("state"),  # waiting | pending | consumed
+    _text("state"),  # waiting | pending | consumed | lost
     _int("at_ms"),
     **BY_KEY,
 )

@@ -6,9 +6,11 @@ import pytest
 
 from collectors.brokers import broker_for
 from collectors.brokers.base import Broker, LetterToSend, SendState
-from collectors.brokers.redis_streams.client import raw
+from eventwake.decoding.envelope import LAST_MS
+from eventwake.decoding.names import raw
 from eventwake.domain.errors import BrokerRefused, BrokerUnavailable, SettingsError
 from eventwake.domain.lag import Lag, LagKind
+from eventwake.settings import Source
 from tests.contract.conftest import Rigs
 from tests.contract.reader import Reader
 from tests.contract.rigs.base import DEAD, STREAM, event, flat, publish, wait_until
@@ -118,7 +120,101 @@ class TestNames:
             assert broker.look([STREAM]) == ({}, {})
 
 
+HUGE = "18446744073709551000-1"
+
+
+class TestNumbersFromOutside:
+    def test_an_id_beyond_all_time_is_read_like_any_other(self, rig: RedisRig) -> None:
+        rig.admin.execute_command("XADD", STREAM, HUGE, *flat(event(1)))
+        with rig.broker() as broker:
+            [record] = Reader(broker, STREAM).read_all().records
+        assert (record.position, record.recorded_ms) == (HUGE, LAST_MS)
+
+    def test_a_retry_behind_such_an_id_says_a_time_that_can_be_kept(self, rig: RedisRig) -> None:
+        rig.admin.execute_command("XADD", STREAM, HUGE, *flat(event(1)))
+        [position] = rig.publish(DEAD, event(1))
+        with rig.broker() as broker:
+            [sent] = broker.retry(DEAD, [LetterToSend(1, position, "r-1", STREAM, 100, HUGE)], "7")
+        assert (sent.state, sent.position, sent.sent_ms) == (SendState.SENT, HUGE[:-1] + "2", LAST_MS)
+
+    def test_a_count_that_was_set_to_its_end_counts_nothing_and_all_is_read_on(self, rigs: Rigs) -> None:
+        rig = rigs.of(Valkey)
+        published = publish(rig, 2)
+        rig.make_group(STREAM, "mailer")
+        with rig.broker() as broker:
+            reader = Reader(broker, STREAM).read_all()
+            most = 2**63 - 1
+            rig.admin.execute_command(
+                *("XSETID", STREAM, published[-1], "ENTRIESADDED", most, "MAXDELETEDID", "0-0")
+            )
+            for _ in range(2):  # the second time the server's own counter has gone round
+                published += publish(rig, 2)
+                assert reader.read_all().positions == published
+                assert broker.look([STREAM]).heads[STREAM][0].added is None
+                [group] = broker.groups([STREAM])
+                assert (group.lag, group.end, group.committed) == (Lag.known(len(published)), None, None)
+
+    @pytest.mark.parametrize("position", ["1-1", "1230767999999-0"])
+    def test_of_an_id_that_is_no_servers_time_no_age_is_claimed(self, rig: RedisRig, position: str) -> None:
+        rig.admin.execute_command("XADD", STREAM, position, *flat(event(1)))
+        rig.make_group(STREAM, "mailer")
+        with rig.broker() as broker:
+            broker.look([STREAM])
+            [group] = broker.groups([STREAM])
+        assert group.lag == Lag.known(1)
+        assert (group.time_lag.kind, group.time_lag.value) == (LagKind.UNKNOWN, None)
+        assert "chose the id" in group.time_lag.reason
+
+
+@pytest.mark.parametrize("scheme", ["redis", "redis+sentinel", "redis+cluster"])
+@pytest.mark.parametrize(
+    "password", ["hush/hush", "hush?hush", "hush#hush", "hush/1", "hush[hush", "hush\u2100x"]
+)
+def test_a_password_that_breaks_the_url_is_not_shown(scheme: str, password: str) -> None:
+    source = Source(name="shop", kind="redis_streams", url=f"{scheme}://watcher:{password}@127.0.0.1:6379/0")
+    with pytest.raises(SettingsError) as error:
+        broker_for(source)
+    assert "hush" not in str(error.value)
+    assert "percent-encode" in str(error.value)
+
+
 class TestLetters:
+    @pytest.mark.parametrize("way", RedisRig.ways)
+    def test_that_holds_no_event_but_only_a_reference_to_one_is_refused_and_stays(
+        self, rig: RedisRig, way: str
+    ) -> None:
+        [first] = publish(rig, 1)
+        reference = [
+            (b"original_stream", STREAM.encode()), (b"original_id", first.encode()), (b"error", b"boom")
+        ]  # fmt: skip
+        [position] = rig.publish(DEAD, reference)
+        with rig.broker(**rig.able_to(way)) as broker:
+            [record] = Reader(broker, DEAD).read_all().records
+            drop = broker.read_letter(record, DEAD).own_fields
+            letter = LetterToSend(1, position, "r-1", STREAM, 100, "0-0", drop=drop)
+            [sent] = broker.retry(DEAD, [letter], "7")
+        assert (sent.state, sent.detail) == (
+            SendState.REFUSED,
+            "it holds no event, only a reference to one",
+        )
+        assert [*rig.entries(STREAM)] == [first]
+        assert [*rig.entries(DEAD)] == [position]
+
+    def test_whose_origin_has_a_backslash_in_its_name_goes_there_and_nowhere_else(self, rigs: Rigs) -> None:
+        rig = rigs.of(Valkey)
+        for name in (b"a\\x41b", b"aAb"):
+            rig.admin.execute_command("XADD", name, "*", "q", "1")
+        [position] = rig.publish(DEAD, [*event(1), (b"original_stream", b"a\\x41b"), (b"error", b"boom")])
+        with rig.broker() as broker:
+            [record] = Reader(broker, DEAD).read_all().records
+            said = broker.read_letter(record, DEAD)
+            assert said.origin_stream is not None
+            letter = LetterToSend(1, position, "r-1", said.origin_stream, 100, "0-0", drop=said.own_fields)
+            [sent] = broker.retry(DEAD, [letter], "7")
+        assert sent.state is SendState.SENT
+        lengths = [rig.admin.execute_command("XLEN", name) for name in (b"a\\x41b", b"aAb")]
+        assert lengths == [2, 1]
+
     @pytest.mark.parametrize("way", RedisRig.ways)
     def test_an_origin_that_is_no_stream_is_refused_and_the_letter_stays(
         self, rig: RedisRig, way: str

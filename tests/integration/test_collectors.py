@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,20 @@ import psutil
 import pytest
 import sqlalchemy as sa
 
-from eventwake.store import schema
-from eventwake.store.reads.sources import newest_gaps
-from tests.contract.rigs.base import OTHER, STREAM, event, publish
+from collectors.sampler import Sampler
+from collectors.streams import Streams
+from eventwake.clock import now_ms
+from eventwake.decoding import original
+from eventwake.decoding.envelope import Decoder
+from eventwake.decoding.masking import MASK
+from eventwake.domain.envelope import Envelope, Record
+from eventwake.store import schema, segments
+from eventwake.store.migrate import migrate
+from eventwake.store.reads.sources import gaps_between
+from eventwake.store.session import Store
+from eventwake.store.writes import sources
+from eventwake.store.writes.events import Flag
+from tests.contract.rigs.base import OTHER, STREAM, event, flat, publish
 from tests.contract.rigs.redis_streams import Cluster, RedisRig, TlsAndAcl, Valkey
 from tests.integration.collecting import (
     Collectors,
@@ -270,11 +282,40 @@ def test_what_was_trimmed_while_nobody_looked_is_shown_as_a_gap(world: World) ->
     collectors.start()
     wait_until(lambda: collectors.count() == 300, "what is left is read")
     with collectors.store.read() as connection:
-        [gap] = newest_gaps(connection, 10)
+        [gap] = gaps_between(connection, 0, now_ms() + 1, 10)
     assert (gap.after_position, gap.missed) == (published[99], 300)
     assert "trimmed" in gap.reason
     assert collectors.streams()[STREAM].missed == 300
     assert "300 events trimmed" in collectors.log
+
+
+def test_a_letter_is_new_where_its_stream_had_been_read_to_the_end_whatever_the_clocks_say(
+    world: World,
+) -> None:
+    """One that lay there before the first contact is as old as the broker says."""
+    rig = world.server()
+    hour_ms = 3_600_000
+    began_ms = now_ms()
+
+    def give_up(at_ms: int) -> None:
+        rig.admin.execute_command(
+            "XADD", "orders:dlq", f"{at_ms}-0", "event_type", "Paid", "error", "no money"
+        )
+
+    give_up(began_ms - 5 * hour_ms)
+    collectors = world.collectors(rig.settings())
+    collectors.start()
+    wait_until(
+        lambda: len(collectors.letters()) == 1 if collectors.is_ready() else False, "the old one is read"
+    )
+    wait_until(lambda: collectors.streams()["orders:dlq"].unread == 0, "its stream is known to be read")
+    give_up(began_ms - 4 * hour_ms)
+    wait_until(lambda: len(collectors.letters()) == 2, "the one that came is read")
+    letter = schema.letter.c
+    old, new = collectors.rows(sa.select(letter.failed_ms, letter.arrived_ms).order_by(letter.id))
+    assert old == (began_ms - 5 * hour_ms, began_ms - 5 * hour_ms)
+    assert new.failed_ms == began_ms - 4 * hour_ms
+    assert new.arrived_ms >= began_ms
 
 
 class TestStartAtTheNewest:
@@ -305,6 +346,68 @@ class TestStartAtTheNewest:
         publish(rig, 30, OTHER)
         wait_until(lambda: collectors.count() == 30, "the young one is read")
         assert {entry.stream for entry in collectors.events()} == {OTHER}
+
+
+def test_entries_that_were_made_to_break_them_are_stored_and_what_lies_behind_them_is_read(
+    world: World,
+) -> None:
+    rig = world.server()
+    deep = '{"card": 1, "deep": ' + "[" * 300 + "]" * 300 + "}"
+    for stream in ("orders", "orders:dlq"):
+        rig.publish(stream, event(1, data=deep), event(2))
+        for id_ in ("9300000000000000000-1", "18446744073709551000-1"):  # behind all of 63 bits, and of 64
+            rig.admin.execute_command("XADD", stream, id_, *flat(event(3)))
+        rig.publish(stream, event(4))
+    collectors = world.collectors({**rig.settings(), "mask": ["data.card"], "mask_letters": True})
+    collectors.start()
+    wait_until(lambda: collectors.count() == 5 and len(collectors.letters()) == 5, "all is stored")
+    time.sleep(1)  # whatever would break does so now
+    assert collectors.state("source-0") == "up"
+    assert collectors.stop() == 0
+    assert "Traceback" not in collectors.log
+    stored = [*collectors.events(), *collectors.letters()]
+    assert {entry[:2] for entry in stored} == {entry[:2] for lying in lying_in(rig.admin) for entry in lying}
+    assert deep.encode() not in {part for entry in stored for part in entry.fields}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_a_fault_of_ours_cannot_read_is_kept_and_marked_and_the_rest_is_read_on(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, masked: bool
+) -> None:
+    rig, decode = world.server(), Decoder.decode
+
+    def at_fault(decoder: Decoder, record: Record) -> Envelope:
+        if b"e-2" in record.fields:
+            raise RecursionError("too deep")
+        return decode(decoder, record)
+
+    monkeypatch.setattr(Decoder, "decode", at_fault)
+    positions = rig.publish("orders", event(1), event(2), event(3))
+    dead = rig.publish("orders:dlq", event(1), event(2), event(3))
+    source = rig.source(start="earliest", mask=("data.x",) if masked else (), mask_letters=masked)
+    store = Store(f"sqlite:///{tmp_path / 'own.db'}", create=True)
+    with closing(store), rig.broker() as broker:
+        migrate(store)
+        with store.write() as tx:
+            sources.register_source(tx, source.name, source.kind, False, "{}", now_ms())
+        streams = Streams(store, broker, source)
+        streams.discover()
+        streams.look()
+        Sampler(store, broker, source, streams, (), 1_000_000).step()
+        with store.read() as connection:
+            [segment] = segments.all_newest_first(connection)
+            kept = connection.execute(sa.select(segment.table).order_by(segment.table.c.id)).all()
+            letters = connection.execute(sa.select(schema.letter).order_by(schema.letter.c.id)).all()
+    for rows, lie_there in ((kept, positions), (letters, dead)):
+        assert [row.position for row in rows] == lie_there
+        unread = Flag.UNDECODABLE | Flag.MASKED if masked else Flag.UNDECODABLE
+        assert [row.flags for row in rows] == [0, unread, 0]
+        assert [row.event_id for row in rows] == ["e-1", None, "e-3"]
+        fields = original.unpack(rows[1].body, rows[1].checksum).fields
+        assert fields[::2] == flat(event(2))[::2]
+        values = flat(event(2))[1::2]
+        assert fields[1::2] == ([MASK.encode()] * len(values) if masked else values)
+    assert letters[1].rule == "none: it cannot be read"
 
 
 def test_a_source_is_asked_no_more_often_than_its_budget_allows(world: World) -> None:

@@ -11,10 +11,13 @@ from collectors.brokers.redis_streams.letters import NO_STREAM
 from collectors.carry_out import MAY_BE_DONE, NO_LONGER_THERE
 from collectors.operator import READ_ONLY
 from dashboard.viewmodels.letters import SAYS
+from eventwake.clock import now_ms
 from eventwake.domain.dead_letter import LetterState
 from eventwake.domain.errors import Conflict
 from eventwake.domain.operation import CommandKind, CommandState, ItemState
 from eventwake.store import schema
+from eventwake.store.writes import letters
+from eventwake.store.writes.events import Flag
 from tests.chaos.rig import (
     JOURNAL,
     ONE_SLOT,
@@ -39,9 +42,10 @@ SENT_NOT_REMOVED = Step("before", LETTERS_OF_REDIS + "_remove_sent")
 class Payments:
     """A consumer of the origin, written as people write them."""
 
-    def __init__(self, rig: Rig, *, keeps_all_fields: bool = True) -> None:
+    def __init__(self, rig: Rig, *, keeps_all_fields: bool = True, producer: str = "payments") -> None:
         self._rig = rig
         self._keeps_all_fields = keeps_all_fields
+        self._producer = producer
         rig.group("payments")
 
     def read(self) -> list[tuple[bytes, list[bytes]]]:
@@ -54,13 +58,17 @@ class Payments:
         self._rig.redis.execute_command("XACK", self._rig.way.origin, "payments", entry_id)
 
     def pays(self, entry_id: bytes, fields: list[bytes]) -> None:
+        self.reacts(fields)
+        self.done(entry_id)
+
+    def reacts(self, fields: list[bytes]) -> None:
         said = dict(zip(fields[::2], fields[1::2], strict=True))
         caused = [
             *(b"event_type", b"PaymentCharged", b"event_id", b"p-" + said[b"event_id"]),
             *(b"correlation_id", said[b"correlation_id"], b"causation_id", said[b"event_id"]),
+            *((b"producer", self._producer.encode()) if self._producer else ()),
         ]
         self._rig.redis.execute_command("XADD", self._rig.way.origin, "*", *caused)
-        self.done(entry_id)
 
     def gives_up(self, entry_id: bytes, fields: list[bytes]) -> None:
         kept = (
@@ -127,6 +135,47 @@ class TestConsumed:
         assert letter.state == "succeeded"
         assert rig.history(letter.id)[-1] == f"it caused PaymentCharged p-{letter.event_id}"
 
+    def test_and_succeeded_where_its_service_is_named_a_little_otherwise(self, rig: Rig) -> None:
+        payments = Payments(rig, producer="payments-service")
+        retried(rig)
+        payments.pays(*payments.read()[0])
+        rig.watch()
+        assert rig.states() == {"succeeded": 1}
+
+    @pytest.mark.parametrize("producer", ["analytics", ""])
+    def test_what_another_or_an_unnamed_one_made_of_it_is_no_success(self, rig: Rig, producer: str) -> None:
+        payments = Payments(rig, producer=producer)
+        retried(rig)
+        payments.pays(*payments.read()[0])
+        rig.watch(times=2)
+        assert rig.states() == {"consumed": 1}
+
+    def test_and_succeeded_only_once_its_group_is_done_with_it(self, rig: Rig, payments: Payments) -> None:
+        retried(rig)
+        [(entry_id, fields)] = payments.read()
+        payments.reacts(fields)
+        rig.watch(times=2)
+        assert rig.states() == {"settled": 1}
+        payments.done(entry_id)
+        rig.watch()
+        assert rig.states() == {"succeeded": 1}
+
+    def test_where_nobody_is_known_to_have_given_up_an_effect_counts_once_all_have_passed_it(
+        self, rig: Rig
+    ) -> None:
+        analytics = Payments(rig, producer="analytics")
+        rig.dead_letter(drop=(b"consumer_group",))
+        rig.watch()
+        rig.ask(RETRY)
+        rig.operate()
+        [(entry_id, fields)] = analytics.read()
+        analytics.pays(entry_id, fields)
+        rig.watch(times=2)
+        assert rig.states() == {"settled": 1}, "the group `counter` has it ahead still"
+        rig.delivered()
+        rig.watch(times=2)
+        assert rig.states() == {"succeeded": 1}
+
     def test_and_succeeded_however_soon_after_the_send_that_event_came(
         self, rig: Rig, payments: Payments
     ) -> None:
@@ -170,6 +219,45 @@ class TestConsumed:
         payments.done(payments.read()[-1][0])
         rig.watch(times=3)
         assert [letter.state for letter in rig.letters()] == [*["settled"] * 4, "consumed"]
+
+
+class TestTrimmed:
+    @pytest.mark.parametrize("passes_it", [True, False])
+    def test_before_its_group_got_it_nobody_is_said_to_have_consumed_it(
+        self, rig: Rig, payments: Payments, passes_it: bool
+    ) -> None:
+        retried(rig)
+        rig.watch()
+        rig.redis.execute_command("XTRIM", rig.way.origin, "MAXLEN", 0)
+        if passes_it:
+            rig.redis.execute_command("XADD", rig.way.origin, "*", *event_fields("later"))
+            [(entry_id, _)] = payments.read()
+            payments.done(entry_id)
+        rig.watch()
+        [letter] = rig.letters()
+        assert letter.state == "unknown"
+        assert rig.history(letter.id)[-1] == "trimmed or deleted before payments was seen to read it"
+
+    def test_after_its_group_was_seen_to_hold_it_it_is_consumed_once_that_is_done(
+        self, rig: Rig, payments: Payments
+    ) -> None:
+        retried(rig)
+        [(entry_id, _)] = payments.read()
+        rig.watch()
+        payments.done(entry_id)
+        rig.redis.execute_command("XDEL", rig.way.origin, entry_id)
+        rig.watch()
+        assert rig.states() == {"consumed": 1}
+
+    def test_it_is_known_to_have_succeeded_once_its_group_caused_an_event(
+        self, rig: Rig, payments: Payments
+    ) -> None:
+        retried(rig)
+        [(entry_id, fields)] = payments.read()
+        payments.pays(entry_id, fields)
+        rig.redis.execute_command("XDEL", rig.way.origin, entry_id)
+        rig.watch(times=2)
+        assert rig.states() == {"succeeded": 1}
 
 
 class TestCameBack:
@@ -259,6 +347,19 @@ class TestRemovedBySomeoneElse:
         rig.watch()
         assert [letter.state for letter in rig.letters()] == ["gone", "open"]
         rig.assert_whole()
+
+    def test_an_open_letter_is_found_to_be_gone_beside_others_that_an_operation_has(self, rig: Rig) -> None:
+        for _ in range(4):
+            rig.dead_letter()
+        rig.watch()
+        claimed, unknown, taken, _ = rig.letters()
+        rig.submit(of_letter(rig, RETRY, claimed))
+        with rig.store.write() as tx:
+            for state in (LetterState.CLAIMED, LetterState.UNKNOWN):
+                letters.transition(tx, [unknown.id], state, now_ms())
+        rig.redis.execute_command("XDEL", rig.way.dlq, taken.position)
+        rig.watch()
+        assert [letter.state for letter in rig.letters()] == ["claimed", "unknown", "gone", "open"]
 
 
 class TestRefused:
@@ -421,12 +522,25 @@ class TestCopies:
         assert list(rig.in_stream(rig.way.dlq)) == [damaged.position]
         assert "is damaged" in rig.items(command)[0].detail
 
-    def test_a_masked_copy_is_never_put_back(self, rig: Rig) -> None:
+    def test_what_could_not_be_put_back_is_never_taken_away(self, rig: Rig) -> None:
         rig.configure(mask=("data.order_id",), mask_letters=True)
+        event_id = rig.dead_letter()
+        rig.watch()
+        with pytest.raises(Conflict, match="its copy here is masked"):
+            rig.ask(DISCARD)
+        rig.assert_whole()
+        rig.ask(RETRY)
+        rig.operate()
+        assert rig.delivered() == {event_id: 1}
+        rig.assert_whole()
+
+    def test_a_masked_copy_is_never_put_back(self, rig: Rig) -> None:
         rig.dead_letter()
         rig.watch()
         rig.ask(DISCARD)
         rig.operate()
+        with rig.store.write() as tx:
+            tx.execute(sa.update(schema.letter).values(flags=int(Flag.MASKED)))
         with pytest.raises(Conflict, match="its copy here is masked"):
             rig.ask(RESTORE, LetterState.DISCARDED)
         assert rig.states() == {"discarded": 1}

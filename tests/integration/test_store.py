@@ -1,9 +1,12 @@
 """One store, two databases: what pages and collectors rely on holds on SQLite and on PostgreSQL alike."""
 
+import random
+import string
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +21,23 @@ from eventwake.domain.alert import AlertKind
 from eventwake.domain.dead_letter import DeadLetter, LetterState
 from eventwake.domain.envelope import Envelope, Record
 from eventwake.domain.errors import Conflict, SettingsError, StoreUnavailable
+from eventwake.domain.lag import LagKind
 from eventwake.domain.operation import Actor, CommandKind
 from eventwake.domain.saga import SagaDefinition
 from eventwake.settings import AlertRule
 from eventwake.settings import Store as StoreSettings
 from eventwake.store import command_items, commands, maintenance, schema, segments
 from eventwake.store.commands import Order
-from eventwake.store.migrate import migrate, require_current
+from eventwake.store.migrate import MIGRATIONS, migrate, require_current
 from eventwake.store.reads import alerts as alert_reads
 from eventwake.store.reads import events as event_reads
 from eventwake.store.reads import flow, groups, letter_counts, letters, operations, rates, sagas
+from eventwake.store.reads import followed as follow_reads
 from eventwake.store.reads import sources as source_reads
 from eventwake.store.reads.events import EventFilter
 from eventwake.store.reads.letters import LetterFilter
 from eventwake.store.session import Store
+from eventwake.store.texts import Text
 from eventwake.store.writes import alerts as alert_writes
 from eventwake.store.writes import events, sources
 from eventwake.store.writes import groups as group_writes
@@ -50,6 +56,11 @@ SEGMENT_ROWS = 250
 HOSTILE = "a\0b \ud800 c"
 CLEANED = "a\ufffdb \ufffd c"
 ANY_STATE = LetterFilter(states=())
+HOUR = 3_600_000
+GROUP: dict[str, Any] = {
+    "stream_id": ORDERS, "name": "billing", "status": "ok", "rule": "", "lag_kind": "known", "lag": 5,
+    "time_lag_kind": "known", "time_lag_ms": 5_000, "sampled_ms": NOW,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +180,38 @@ class TestLayout:
             context = MigrationContext.configure(connection, opts={"compare_type": store.path is None})
             assert compare_metadata(context, schema.metadata) == []
 
+    def test_the_second_one_keeps_what_the_first_one_has(self, url: str, tmp_path: Path) -> None:
+        first = tmp_path / "first"
+        (first / "versions").mkdir(parents=True)
+        for file in (MIGRATIONS / "env.py", *(MIGRATIONS / "versions").glob("0001*.py")):
+            (first / file.relative_to(MIGRATIONS)).write_bytes(file.read_bytes())
+        (first / "script.py.mako").touch()
+        store = Store(url, create=True)
+        migrate(store, first)
+        old = [column for column in schema.letter.columns if column.name != "arrived_ms"]
+        texts = {column.name: "" for column in old if isinstance(column.type, Text)}
+        numbers = {column.name: 0 for column in old if column.name not in texts}
+        with store.write() as tx:
+            sources.register_source(tx, "shop", "redis_streams", True, "{}", NOW)
+            sources.add_streams(tx, "shop", [("orders:dlq", "dead_letters")], NOW)
+            for number, (failed_ms, found_ms) in enumerate(
+                ((NOW - 5, NOW), (NOW + 5, NOW), (NOW - 30 * DAY, NOW - 30 * DAY)), 1
+            ):
+                values = {
+                    **texts, **numbers, "id": number, "stream_id": 1, "position": str(number), "body": b"",
+                    "failed_ms": failed_ms, "found_ms": found_ms, "group_name": "g" * 5_000,
+                }  # fmt: skip
+                plain = sa.table("letter", *(sa.column(name) for name in values))
+                tx.execute(sa.insert(plain).values(values))
+        migrate(store)
+        with store.read() as connection:
+            letter = schema.letter.c
+            rows = connection.execute(
+                sa.select(letter.arrived_ms, sa.func.length(letter.group_name)).order_by(letter.id)
+            )
+            assert [tuple(row) for row in rows] == [(NOW - 5, 512), (NOW, 512), (0, 512)]
+        store.close()
+
     def test_an_empty_database_says_that_the_collectors_are_to_be_started(self, url: str) -> None:
         store = Store(url, create=True)
         with pytest.raises(StoreUnavailable, match="python -m collectors"):
@@ -248,6 +291,23 @@ class TestEvents:
             assert [event.producer for event in page.events] == [CLEANED]
             assert event_reads.find(connection, "no\0ne") == []
         assert count_events(store) == 3
+
+    def test_pages_of_a_source_are_of_all_its_streams_in_one_order(self, store: Store) -> None:
+        rows = [row(number) for number in range(60)]
+        mixed = [(PAYMENTS if number % 3 else ORDERS, *each[1:]) for number, each in enumerate(rows)]
+        ingest(store, 0, 60, mixed)
+        seen: list[str] = []
+        older: str | None = None
+        with store.read() as connection:
+            while page := event_reads.page(connection, EventFilter(source="shop"), 7, older):
+                seen += [event.position for event in page.events]
+                older = page.older
+                if older is None:
+                    break
+            assert event_reads.page(connection, EventFilter(source="other"), 7).events == []
+            of_one = event_reads.page(connection, EventFilter(source="shop", stream_id=ORDERS), 99).events
+        assert seen == [f"{number}-0" for number in reversed(range(60))]
+        assert [event.position for event in of_one] == [f"{number}-0" for number in reversed(range(0, 60, 3))]
 
     def test_reactions_are_learnt(self, store: Store) -> None:
         ingest(store, 0, 3, [row(0), row(1), row(2)])
@@ -369,6 +429,80 @@ class TestLetters:
         with store.read() as connection:
             return list(connection.scalars(sa.select(schema.command_item.c.replay_id)))
 
+    @pytest.mark.parametrize(
+        "wanted",
+        [
+            LetterFilter(states=("discarded", "gone", "open")),
+            LetterFilter(states=(), source="shop"),
+            LetterFilter(states=(), group_name="billing"),
+            LetterFilter(states=(), stream="orders:dlq", since_ms=NOW),
+            ANY_STATE,
+        ],
+    )
+    def test_pages_of_several_states_are_in_one_order(self, store: Store, wanted: LetterFilter) -> None:
+        ids = take_in(store, *(new_letter(number) for number in range(30)))
+        with store.write() as tx:
+            letter_writes.transition(tx, ids[::3], LetterState.GONE, NOW)
+            letter_writes.transition(tx, ids[1::3], LetterState.CLAIMED, NOW)
+            letter_writes.transition(tx, ids[1::3], LetterState.DISCARDED, NOW)
+        seen: list[str] = []
+        older: str | None = None
+        with store.read() as connection:
+            while page := letters.page(connection, wanted, 7, older):
+                seen += [letter.position for letter in page.letters]
+                older = page.older
+                if older is None:
+                    break
+            assert letters.count(connection, wanted) == 30
+        assert seen == [f"{number}-0" for number in reversed(range(30))]
+
+    def test_a_source_without_dead_letter_streams_has_none(self, store: Store) -> None:
+        take_in(store, new_letter(1))
+        with store.read() as connection:
+            for wanted in (LetterFilter(source="other"), LetterFilter(states=(), source="other")):
+                assert letters.page(connection, wanted, 10).letters == []
+                assert letters.matching(connection, wanted, 99) == []
+
+    def test_one_that_just_came_counts_as_new_whatever_time_it_says(self, store: Store) -> None:
+        """A producer's clock may be slow, or its times without their zone."""
+        late = new_letter(1, failed_ms=NOW - 5 * HOUR)
+        ahead = new_letter(2, failed_ms=NOW + 5 * HOUR)
+        with store.write() as tx:
+            letter_writes.add(tx, "shop", DEAD, 0, [late, ahead], NOW, just_came=True)
+        self._are_new(store, 2)
+
+    def test_those_that_lay_there_before_the_first_contact_are_not_new(self, store: Store) -> None:
+        old = new_letter(1, failed_ms=NOW)
+        old = replace(old, record=old.record._replace(recorded_ms=NOW - 5 * HOUR))
+        take_in(store, old, new_letter(2, failed_ms=NOW - 5 * HOUR))
+        self._are_new(store, 1)
+
+    def _are_new(self, store: Store, number: int) -> None:
+        with store.read() as connection:
+            [subject] = alert_reads.subjects(connection, AlertKind.DEAD_LETTERS, NOW + 1)
+            assert subject.value == number
+            since, until = NOW - HOUR, NOW + 1
+            assert sum(p.value for p in rates.letter_series(connection, since, until, "open")) == number
+            assert sum(a.letters for a in letter_counts.arrivals(connection, since, until)) == number
+
+    def test_mended_ones_count_once_and_those_that_came_back_do_not(self, store: Store) -> None:
+        ids = take_in(store, *(new_letter(number) for number in range(3)))
+        with store.write() as tx:
+            for state in (LetterState.CLAIMED, LetterState.SENT, LetterState.CONSUMED):
+                letter_writes.transition(tx, ids, state, NOW)
+            letter_writes.transition(tx, ids[:2], LetterState.SUCCEEDED, NOW + 1)
+            letter_writes.transition(tx, ids[1:2], LetterState.CAME_BACK, NOW + 2)
+        with store.read() as connection:
+            assert letter_counts.mended(connection, NOW, NOW + 10) == {DEAD: 2}
+            assert letter_counts.mended(connection, NOW + 5, NOW + 10) == {}
+
+    def test_a_name_of_any_length_fits_into_the_indexes(self, store: Store) -> None:
+        noise = "".join(random.Random(1).choices(string.ascii_letters, k=9_000))
+        [letter_id] = take_in(store, new_letter(1, group=noise, replay_id=noise, origin_stream=noise))
+        with store.read() as connection:
+            found, _ = letters.one(connection, letter_id) or pytest.fail("the letter is not there")
+        assert (found.group_name, found.origin_stream) == (noise[:512], noise)
+
     def test_ended_ones_are_dropped_with_their_history_and_open_ones_kept(self, store: Store) -> None:
         first, second = take_in(store, new_letter(1), new_letter(2))
         with store.write() as tx:
@@ -378,6 +512,12 @@ class TestLetters:
             assert [letter.id for letter in letters.page(connection, ANY_STATE, 10).letters] == [second]
             assert letters.history(connection, first) == []
             assert letter_counts.totals(connection) == {"open": 1}
+            kept = sa.select(schema.letter_count.c.state, schema.fingerprint.c.error_class).join(
+                schema.fingerprint, schema.fingerprint.c.id == schema.letter_count.c.fingerprint
+            )
+            assert [tuple(row) for row in connection.execute(kept)] == [("open", "Error0")]
+            causes = connection.scalar(sa.select(sa.func.count()).select_from(schema.fingerprint))
+            assert causes == 1
 
 
 class TestOperations:
@@ -432,6 +572,85 @@ class TestOperations:
             items = connection.scalar(sa.select(sa.func.count()).select_from(schema.command_item))
             assert items == 60
 
+    def test_their_outcome_is_of_all_their_letters_also_of_those_that_another_one_has_since(
+        self, store: Store
+    ) -> None:
+        ids = take_in(store, *(new_letter(number) for number in range(5)))
+        with store.write() as tx:
+            first = commands.submit(tx, order(CommandKind.DISCARD, *ids), NOW).command_id
+            letter_writes.transition(tx, ids, LetterState.DISCARDED, NOW)
+            second = commands.submit(tx, order(CommandKind.RESTORE, *ids[:2], version=3), NOW).command_id
+        with store.read() as connection:
+            assert operations.outcomes(connection, first) == {"claimed": 2, "discarded": 3}
+            assert operations.outcomes(connection, second) == {"claimed": 2}
+
+    def test_old_ones_are_dropped_unless_a_letter_had_them_last(self, store: Store) -> None:
+        ids = take_in(store, *(new_letter(number) for number in range(3)))
+        with store.write() as tx:
+            gone = commands.submit(tx, order(CommandKind.DISCARD, ids[0]), NOW).command_id
+            kept = commands.submit(tx, order(CommandKind.DISCARD, ids[1]), NOW).command_id
+            busy = commands.submit(tx, order(CommandKind.RETRY, ids[2]), NOW).command_id
+            for command_id, letter_id in ((gone, ids[0]), (kept, ids[1])):
+                ends = {letter_id: (command_items.ItemState.DONE, "")}
+                command_items.finish_items(tx, command_id, ends, NOW)
+                assert command_items.finish_if_ended(tx, command_id, NOW)
+                letter_writes.transition(tx, [letter_id], LetterState.DISCARDED, NOW)
+            again = commands.submit(tx, order(CommandKind.RESTORE, ids[0], version=3), NOW).command_id
+        maintenance.retain(store, StoreSettings(history_days=2), NOW + DAY)
+        with store.read() as connection:
+            assert len(operations.newest(connection, 10)) == 4
+        maintenance.retain(store, StoreSettings(history_days=1), NOW + 2 * DAY)
+        with store.read() as connection:
+            assert {o.id for o in operations.newest(connection, 10)} == {kept, busy, again}
+            assert operations.items(connection, gone, 10) == []
+            assert len(operations.items(connection, kept, 10)) == 1
+            assert len(operations.audit_between(connection, 0, NOW * 2, 10)) == 4
+
+    @pytest.mark.parametrize("is_read", [False, True])
+    def test_letters_sent_where_no_group_reads_are_followed_for_a_day(
+        self, store: Store, is_read: bool
+    ) -> None:
+        [letter_id] = take_in(store, new_letter(1))
+        with store.write() as tx:
+            command = commands.submit(tx, order(CommandKind.RETRY, letter_id), NOW).command_id
+            command_items.intend(tx, command, {letter_id: "{}"}, NOW)
+            command_items.sent_items(tx, command, {letter_id: ("9-0", NOW)}, "server", NOW)
+            letter_writes.transition(tx, [letter_id], LetterState.SENT, NOW)
+            if is_read:
+                group_writes.save_group(tx, GROUP)
+        with store.read() as connection:
+            for after_ms, followed in ((DAY, True), (DAY + 1, is_read)):
+                sent = follow_reads.sent_letters(connection, "shop", NOW + after_ms, 0, 10)
+                assert bool(sent) is followed
+
+    def test_of_many_letters_each_has_one_operation_though_several_claim_at_once(self, store: Store) -> None:
+        """Two people want the same; beside each of them an operator claims as well."""
+        few = command_items.CHUNK // 2
+        ids = take_in(store, *(new_letter(number) for number in range(3 * command_items.CHUNK + few)))
+        with store.write() as tx:
+            plans = [
+                commands.plan(tx, order(CommandKind.RETRY, *ids[start:], actor=actor), NOW)
+                for actor, start in (("ada", 0), ("bob", few))
+            ]
+
+        def claim(command: int) -> None:
+            own = Store(str(store.url.render_as_string(hide_password=False)))
+            more = True
+            while more:
+                with own.write() as tx:
+                    more = commands.go_on(tx, command, NOW)
+            own.close()
+
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(claim, [*plans, *plans]))
+        with store.read() as connection:
+            first, second = (operations.progress(connection, command) for command in plans)
+            assert first["claimed"] + second.get("claimed", 0) == len(ids)
+            assert sum(first.values()) == len(ids)
+            assert sum(second.values()) == len(ids) - few
+            assert {*first, *second} <= {"claimed", "lost_race"}
+            assert letter_counts.totals(connection) == {"claimed": len(ids)}
+
     def test_only_one_of_two_carries_an_item_out(self, store: Store) -> None:
         ids = take_in(store, new_letter(1), new_letter(2))
         with store.write() as tx:
@@ -482,6 +701,90 @@ class TestTheRest:
             assert alert_reads.unresolved(connection) == []
             [past] = alert_reads.past(connection, 10)
             assert (past.state, past.value, past.acknowledged_by) == ("resolved", 1.0, "ada")
+
+    @pytest.mark.parametrize(
+        ("lag_kind", "lag", "fires"),
+        [
+            (LagKind.KNOWN, 1_500, True), (LagKind.KNOWN, 100, False), (LagKind.APPROXIMATE, 1_500, True),
+            (LagKind.AT_LEAST, 1_500, True), (LagKind.AT_LEAST, 100, None),
+            (LagKind.AT_MOST, 1_500, None), (LagKind.AT_MOST, 100, False), (LagKind.UNKNOWN, None, None),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("kind", [AlertKind.LAG, AlertKind.TIME_LAG])
+    def test_alerts_do_not_take_a_bound_for_the_lag(
+        self, store: Store, kind: AlertKind, lag_kind: LagKind, lag: int | None, fires: bool | None
+    ) -> None:
+        """What cannot be told leaves an alert as it was: firing here, and then not."""
+        rule = AlertRule(name="Far", kind=kind, above=1_000)
+        seconds = {"time_lag_ms": None if lag is None else lag * 1_000, "time_lag_kind": lag_kind.value}
+        said = GROUP | {"lag": lag, "lag_kind": lag_kind.value} | seconds
+        far = {"lag": 5_000, "lag_kind": "known", "time_lag_ms": 5_000_000, "time_lag_kind": "known"}
+        for before, fired in ((GROUP | far, True), (None, False)):
+            with store.write() as tx:
+                tx.execute(sa.delete(schema.alert))
+            for group in filter(None, (before, said)):
+                with store.write() as tx:
+                    group_writes.save_group(tx, group)
+                evaluate(store, [rule], NOW)
+            with store.read() as connection:
+                assert bool(alert_reads.unresolved(connection)) is (fired if fires is None else fires)
+
+    @pytest.mark.parametrize("kind", [AlertKind.LAG, AlertKind.DEAD_LETTERS, AlertKind.SOURCE_DOWN])
+    def test_alerts_on_a_source_that_the_settings_no_longer_name_end(
+        self, store: Store, kind: AlertKind
+    ) -> None:
+        rule = AlertRule(name="Any", kind=kind, above=0)
+        with store.write() as tx:
+            group_writes.save_group(tx, GROUP)
+            sources.source_state(tx, "shop", "down", NOW - HOUR)
+            if kind is AlertKind.DEAD_LETTERS:
+                sources.source_state(tx, "shop", "up", NOW)
+        take_in(store, new_letter(1))
+        evaluate(store, [rule], NOW + 1)
+        with store.write() as tx:
+            assert len(alert_reads.unresolved(tx)) == 1
+            sources.forget_sources(tx, [], NOW + 2)
+        evaluate(store, [rule], NOW + 3)
+        with store.read() as connection:
+            assert alert_reads.unresolved(connection) == []
+
+    @pytest.mark.parametrize("state", ["up", "starting", "down"])
+    def test_a_source_whose_worker_is_silent_is_down(self, store: Store, state: str) -> None:
+        """Dead, hung, or ending again and again before it connects: the state stays as it was."""
+        with store.write() as tx:
+            sources.source_state(tx, "shop", state, NOW)
+        with store.read() as connection:
+            for after_ms, alive in ((10_000, state != "down"), (40_000, False)):
+                [subject] = alert_reads.subjects(connection, AlertKind.SOURCE_DOWN, NOW + after_ms)
+                assert subject.value == (0 if alive else after_ms / 1000)
+
+    def test_gaps_of_a_period_are_summed_whatever_came_since(self, store: Store) -> None:
+        with store.write() as tx:
+            for at_ms, missed in ((NOW - DAY, 5_000), (NOW - DAY, None), *((NOW + n, 1) for n in range(30))):
+                sources.add_gap(tx, ORDERS, 0, ("1-0", "2-0"), missed, "trimmed", at_ms)
+        with store.read() as connection:
+            yesterday = (NOW - DAY, NOW)
+            assert source_reads.missed_between(connection, *yesterday) == (2, 1, 5_000)
+            assert source_reads.missed_between(connection, 0, 1) == (0, 0, 0)
+            found = source_reads.gaps_between(connection, *yesterday, 10)
+            assert {gap.missed for gap in found} == {5_000, None}
+            assert len(source_reads.gaps_between(connection, NOW, NOW + DAY, 10)) == 10
+
+    def test_groups_that_are_gone_for_long_are_dropped_with_all_that_is_theirs(self, store: Store) -> None:
+        with store.write() as tx:
+            gone, there = (group_writes.save_group(tx, GROUP | {"name": name}) for name in ("a", "b"))
+            for group_id in (gone, there):
+                sample = {
+                    "group_id": group_id, "at_ms": NOW + 2 * DAY, "position": None, "committed": 1, "end": 8,
+                    "lag_kind": "known", "lag": 1, "time_lag_ms": None, "pending": 0, "oldest_pending": None,
+                }  # fmt: skip
+                group_writes.save_samples(tx, [sample])
+            group_writes.groups_gone(tx, [gone], NOW)
+        maintenance.retain(store, StoreSettings(history_days=1), NOW + 2 * DAY)
+        with store.read() as connection:
+            assert [group.id for group in groups.all_groups(connection, [gone, there])] == [there]
+            for table in (schema.group_sample, schema.group_rollup):
+                assert list(connection.scalars(sa.select(table.c.group_id))) == [there]
 
     def test_groups_have_a_state_a_history_and_members(self, store: Store) -> None:
         group = {

@@ -1,10 +1,14 @@
 """What a person does on the pages: each act is one command for what was shown, or is refused and said."""
 
 import json
+from functools import wraps
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import streamlit as st
 
+from dashboard import acts
 from eventwake.clock import now_ms
 from eventwake.domain.dead_letter import LetterState
 from eventwake.domain.operation import Actor, CommandKind
@@ -12,6 +16,8 @@ from eventwake.store import commands, schema
 from eventwake.store.commands import Order
 from eventwake.store.reads import letters, operations
 from eventwake.store.reads.letters import LetterRow
+from eventwake.store.writes import sources
+from eventwake.store.writes.events import Flag
 from eventwake.store.writes.letters import transition
 from tests.ui.conftest import Found
 from tests.ui.dashboard import Tab
@@ -166,6 +172,25 @@ class TestADiscard:
         assert [item.letter_id for item in items(full, operation.id)] == [letter_id]
         assert "“test order”" in tab.said()
 
+    def test_of_a_letter_whose_copy_is_masked_is_not_offered_and_said(self, full: Found) -> None:
+        letter_id = open_letter(full)
+        with full.store.write() as tx:
+            tx.execute(
+                sa.update(schema.letter).where(schema.letter.c.id == letter_id).values(flags=int(Flag.MASKED))
+            )
+        tab = of(letter_id)
+        assert tab.app.button(key="discard.one").proto.disabled
+        assert "its copy here is masked, so it could not be restored; a retry works" in tab.said()
+        tab.click("act.Retry")
+        assert len(newest_operations(full)) == 1
+
+    def test_of_a_letter_that_may_have_been_sent_is_a_way_out_of_the_doubt(self, full: Found) -> None:
+        letter_id = full.filled.letters[LetterState.UNKNOWN]
+        tab = of(letter_id).click("discard.one").fill("operation.reason", "the customer has it")
+        tab.click("operation.confirm")
+        [operation] = newest_operations(full)
+        assert [item.letter_id for item in items(full, operation.id)] == [letter_id]
+
     def test_says_how_many_and_that_they_can_be_restored(self, full: Found) -> None:
         said = of(open_letter(full)).click("discard.one").said()
         assert "**1 letter**" in said
@@ -190,6 +215,26 @@ class TestManyLetters:
         assert any(said.startswith("1 do not say where they came from") for said in tab.warnings())
         assert any("warehouse is read-only" in said for said in tab.warnings())
         assert tab.app.button(key="operation.confirm").label == "Retry 2"
+
+    def test_the_letters_are_looked_through_once_and_not_with_each_key(
+        self, full: Found, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        looked = []
+        summary = letters.summary
+
+        @wraps(summary)
+        def counted(*arguments: Any) -> letters.Summary:
+            looked.append(arguments)
+            return summary(*arguments)
+
+        monkeypatch.setattr(letters, "summary", counted)
+        tab = Tab("dead_letters").click("discard.all")
+        for reason in ("t", "to", "too old"):
+            st.cache_data.clear()
+            tab.fill("operation.reason", reason)
+        assert len(looked) == 1
+        tab.click("operation.cancel").click("discard.all")
+        assert len(looked) == 2
 
     def test_just_those_that_were_told_are_retried(self, full: Found) -> None:
         Tab("dead_letters").click("retry.all").click("operation.confirm")
@@ -261,6 +306,29 @@ class TestManyLetters:
         assert {operation.kind for operation in newest_operations(full)} == {"discard"}
         assert any("Nothing was done" in said for said in tab.warnings())
 
+    def test_a_source_that_refuses_is_named_though_another_has_its_operation(self, full: Found) -> None:
+        with full.store.write() as tx:
+            Builder(tx, now_ms()).source("warehouse", writable=True)
+        tab = Tab("dead_letters").click("retry.all")
+        with full.store.write() as tx:
+            Builder(tx, now_ms()).source("warehouse", writable=False)
+        tab.click("operation.confirm")
+        assert [operation.source for operation in newest_operations(full)] == ["shop"]
+        assert any("warehouse is read-only" in said for said in tab.warnings())
+
+    def test_more_than_a_chunk_wait_for_the_operator_where_the_click_did_not_come_to_them(
+        self, full: Found, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(acts, "CHUNK", 1)
+        monkeypatch.setattr(acts, "SOON_S", 0.0)
+        tab = Tab("dead_letters").click("retry.all").click("operation.confirm")
+        [operation] = newest_operations(full)
+        assert (operation.state, operation.items, items(full, operation.id)) == ("planned", 3, [])
+        assert "3 waiting" in tab.said()
+        tab.click(f"cancel.{operation.id}")
+        assert f"Operation {operation.id} was stopped: 3 letters were not begun with." in tab.warnings()
+        assert [o.state for o in newest_operations(full)] == ["cancelled"]
+
 
 class TestAReadOnlySource:
     def test_offers_no_act_and_says_why(self, full: Found) -> None:
@@ -286,6 +354,26 @@ class TestOperations:
         assert f"Operation {operation} was stopped: 1 letters were not begun with." in tab.warnings()
         assert row(full, full.filled.letters[LetterState.CLAIMED]).state == "open"
 
+    @pytest.mark.parametrize(
+        ("state", "ago_s", "said"),
+        [
+            ("refused", 0, "the operator of shop is refused: a right is missing"),
+            ("waiting", 20, "the operator of shop is waiting: a right is missing"),
+            ("running", 30, "the operator of shop does not report"),
+        ],
+    )
+    def test_one_that_does_not_move_says_why(self, full: Found, state: str, ago_s: int, said: str) -> None:
+        assert not any("operator" in warning for warning in Tab("dead_letters").warnings())
+        with full.store.write() as tx:
+            at_ms = now_ms() - 1_000 * ago_s
+            sources.heartbeat(tx, "shop", "operator", state, at_ms, "a right is missing")
+        assert any(said in warning for warning in Tab("dead_letters").warnings())
+
+    def test_one_without_an_operator_says_so(self, full: Found) -> None:
+        with full.store.write() as tx:
+            tx.execute(sa.delete(schema.worker).where(schema.worker.c.role == "operator"))
+        assert any("shop has no operator yet" in warning for warning in Tab("dead_letters").warnings())
+
     def test_every_act_is_in_the_audit_log(self, full: Found) -> None:
         of(open_letter(full)).click("act.Retry")
         [operation] = newest_operations(full)
@@ -295,7 +383,8 @@ class TestOperations:
         assert json.loads(logged.detail)["letters"] == [open_letter(full)]
 
     def test_an_act_on_a_store_that_is_gone_is_told_as_an_outage(self, full: Found) -> None:
-        for key in ("act.Retry", "discard.all", "retry.all", f"cancel.{full.filled.operations['planned']}"):
+        cancel = f"cancel.{full.filled.operations['planned']}"
+        for key in ("act.Retry", "discard.one", "retry.chosen", cancel):
             tab = Tab("dead_letters", letter=str(open_letter(full)))
             kept = full.path.rename(full.path.with_suffix(".kept"))
             tab.click(key)

@@ -12,6 +12,7 @@ from kafka.errors import CorruptRecordError, UnsupportedCodecError
 from kafka.record.default_records import DefaultRecordBatch
 from kafka.record.memory_records import MemoryRecords
 
+from eventwake.decoding.envelope import LAST_MS
 from eventwake.domain.envelope import Record
 
 DAMAGED = "damaged in the broker's log: its checksum or its layout is wrong"
@@ -128,5 +129,10 @@ def _record(one: Any, partition: int) -> Record:
     for name, value in one.headers or ():
         fields += (name.encode("utf-8", "surrogateescape"), value)
     return Record(
-        position(partition, one.offset), max(0, one.timestamp or 0), fields, one.key, one.value, partition
+        position(partition, one.offset),
+        min(max(0, one.timestamp or 0), LAST_MS),
+        fields,
+        one.key,
+        one.value,
+        partition,
     )

@@ -18,10 +18,11 @@ from collectors.brokers.base import (
     StreamSeen,
 )
 from collectors.brokers.redis_streams import checks, groups, reading
-from collectors.brokers.redis_streams.client import RedisClient, text
+from collectors.brokers.redis_streams.client import RedisClient
 from collectors.brokers.redis_streams.letters import Letters
 from collectors.brokers.redis_streams.settings import read_settings
 from eventwake.decoding.dead_letters.redis_streams import RedisDeadLetters
+from eventwake.decoding.names import text
 from eventwake.domain.dead_letter import DeadLetter
 from eventwake.domain.envelope import Record
 from eventwake.domain.errors import BrokerRefused
@@ -37,7 +38,11 @@ class RedisStreams(Broker):
         self._settings = read_settings(source)
         self._source = source
         self._client = RedisClient(self._settings, source.name)
-        self._letters = Letters(self._client, scripts=self._settings.scripts)
+        self._letters = Letters(
+            self._client,
+            scripts=self._settings.scripts,
+            alive=lambda: self.alive(),  # noqa: PLW0108  # it is set later
+        )
         self._decoder = RedisDeadLetters(self._settings.dead_letter_fields, source.dead_letter_streams)
         self._heads: dict[str, reading.StreamHead] = {}
         self._counts_reads = False

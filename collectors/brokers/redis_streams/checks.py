@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from redis.exceptions import ResponseError
 
 from collectors.brokers.base import Check
-from collectors.brokers.redis_streams.client import RedisClient, flat_map, raw
+from collectors.brokers.redis_streams.client import RedisClient, flat_map
 from eventwake.clock import now_ms
+from eventwake.decoding.names import raw
 from eventwake.domain.errors import BrokerRefused
 
 SKEW_AT_MOST_MS = 2_000
@@ -129,17 +130,19 @@ def _clock(client: RedisClient) -> Check:
 
 
 def _rights(client: RedisClient, streams: Sequence[str], *, writable: bool, scripts: bool) -> Iterator[Check]:
-    try:
-        user = client.command(None, "ACL", "WHOAMI").decode()
-    except BrokerRefused:
-        yield Check(
-            "rights", "warning", "the user's own name is refused (ACL WHOAMI), so rights cannot be tried"
-        )
-        return
-    stream = streams[0] if streams else SAMPLE
     topics = {"rights to watch": commands_to_watch(cluster=client.is_cluster)}
     if writable:
         topics["rights to act"] = commands_to_act(scripts=scripts)
+    try:
+        user = client.command(None, "ACL", "WHOAMI").decode()
+    except BrokerRefused:
+        needed = " ".join(f"+{name}" for commands in topics.values() for name in rights_to(commands))
+        yield Check(
+            "rights", "warning", "the user's own name is refused (ACL WHOAMI), so rights cannot be tried",
+            f"see that it has {needed} (and the streams' keys), or let it try: +acl|whoami +acl|dryrun",
+        )  # fmt: skip
+        return
+    stream = streams[0] if streams else SAMPLE
     for topic, commands in topics.items():
         tried = [tuple(part.replace("{stream}", stream) for part in command) for command in commands]
         replies = client.pipeline(
@@ -193,5 +196,5 @@ def _persistence(client: RedisClient) -> Check:
         "persistence",
         "warning",
         "the server keeps no append-only file: a crash may make it forget what was just sent or removed",
-        "set appendonly yes; until then such a retry shows as unknown and a person decides",
+        "set appendonly yes; until then letters that lie there again are open again",
     )

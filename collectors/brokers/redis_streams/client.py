@@ -5,7 +5,6 @@ fields. RESP2 is pinned because the shapes differ in RESP3. Nothing is ever sent
 library: what may have been done is for the caller to find out.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from ssl import SSLCertVerificationError, SSLError
@@ -39,8 +38,6 @@ Reply = Any  # bytes, int, None, or lists of them, as RESP2 has it
 Command = Sequence[Any]
 REPLIES_AT_ONCE = 500  # commands in one exchange: bounds the memory of server and client
 
-_NEEDS_ESCAPE = re.compile("[\\x00\\\\\udc80-\udcff]")
-_ESCAPED = re.compile(rb"\\(?:\\|x[0-9a-f]{2})")
 _NOT_ALLOWED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _MOVING = (MovedError, AskError, TryAgainError, ClusterDownError, ReadOnlyError, BusyLoadingError)
 
@@ -262,28 +259,6 @@ def _with_causes(error: BaseException | None) -> Iterator[BaseException]:
 def flat_map(reply: Sequence[Reply]) -> dict[str, Reply]:
     """The name-value list of XINFO and its like."""
     return {name.decode(): value for name, value in zip(reply[::2], reply[1::2], strict=True)}
-
-
-def text(value: bytes) -> str:
-    """A key, group or consumer name as text that any database takes; `raw` brings the bytes back.
-
-    Bytes that are not UTF-8, and NUL, show as \\xNN, and a backslash as two.
-    """
-    plain = value.decode("utf-8", "surrogateescape")
-    if not _NEEDS_ESCAPE.search(plain):
-        return plain
-    return _NEEDS_ESCAPE.sub(
-        lambda match: "\\\\" if match[0] == "\\" else f"\\x{ord(match[0]) & 0xFF:02x}", plain
-    )
-
-
-def raw(name: str) -> bytes:
-    """The bytes of a name that `text` made."""
-    if "\\" not in name:
-        return name.encode()
-    return _ESCAPED.sub(
-        lambda match: b"\\" if match[0] == b"\\\\" else bytes([int(match[0][2:], 16)]), name.encode()
-    )
 
 
 def _raw(client: redis.Redis) -> redis.Redis:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from collectors.brokers.base import ConsumerSeen, GroupSeen, GroupView, PendingSeen
-from collectors.brokers.redis_streams.client import RedisClient, Reply, flat_map, raw, text
+from collectors.brokers.redis_streams.client import RedisClient, Reply, flat_map
 from collectors.brokers.redis_streams.reading import StreamHead, lists, parse_head, parse_id
+from eventwake.decoding.names import raw, text
 from eventwake.domain.errors import BrokerRefused
 from eventwake.domain.lag import Lag, LagKind
 
@@ -19,6 +20,7 @@ COUNT_AT_MOST = 100  # entries fetched to count a lag that the server's bookkeep
 PENDING_AT_MOST = 100  # oldest pending entries listed of a group, each sample
 
 FINAL = (LagKind.KNOWN, LagKind.UNKNOWN)  # of a lag by counters: no entries need be fetched to count it
+REDIS_BEGAN_MS = 1_230_768_000_000  # 2009: an id of before was never a server's time
 MISCOUNTED = "this server does not count for the group what was trimmed before it read on (redis issue 13957)"
 
 _NEVER_DELETED = (0, 0)
@@ -157,16 +159,19 @@ def _counted(ahead: Sequence[int], bound: Lag | None) -> Lag:
 
 
 def _time_lag(lag: Lag, ahead: Sequence[int] | None, now_ms: int) -> Lag:
-    """The age of the first entry not yet given out, exact because its id carries the server's time."""
+    """The age of the first entry not yet given out: its id is the server's time, if it chose it."""
     if lag.value == 0:
         return Lag.known(0)
     if not ahead:
         return Lag.unknown(lag.reason or "the next entry could not be read")
+    if ahead[0] < REDIS_BEGAN_MS:
+        return Lag.unknown("the next entry's id carries no time: whoever added it chose the id")
     return Lag.known(max(0, now_ms - ahead[0]))
 
 
 def _committed(head: StreamHead, lag: Lag) -> int | None:
-    if head.seen.added is None or lag.value is None or lag.kind is LagKind.AT_LEAST:
+    """Exact or nothing: a place reckoned from a bound would seem to move back where the bound widens."""
+    if head.seen.added is None or lag.value is None or lag.kind is not LagKind.KNOWN:
         return None
     return head.seen.added - lag.value
 
@@ -202,7 +207,11 @@ def _consumers(client: RedisClient, infos: Sequence[GroupInfo]) -> dict[tuple[st
 def read_views(
     client: RedisClient, stream: str, groups: Sequence[str], positions: Sequence[str]
 ) -> dict[str, list[GroupView]]:
-    """What each group has done with each entry, exact at this moment."""
+    """What each group has done with each entry, exact at this moment.
+
+    A group passes what was trimmed as it passes what it was given, so only of an entry that is still there
+    can it be said to have been given.
+    """
     reply = client.command(raw(stream), "XINFO", "GROUPS", raw(stream))
     delivered = {text(said["name"]): parse_id(said["last-delivered-id"]) for said in map(flat_map, reply)}
     asked = [
@@ -211,25 +220,23 @@ def read_views(
         for position in positions
         if group in delivered and parse_id(position) <= delivered[group]
     ]
+    key = raw(stream)
     replies = client.pipeline(
-        [
-            (raw(stream), ("XPENDING", raw(stream), raw(group), position, position, 1))
-            for group, position in asked
-        ]
+        [(key, ("XPENDING", key, raw(group), position, position, 1)) for group, position in asked]
+        + [(key, ("XRANGE", key, position, position)) for position in positions]
     )
     for refused in (r for r in replies if not isinstance(r, list)):
-        raise BrokerRefused(f"XPENDING on {stream} was refused: {refused}")
-    held = {place: bool(reply) for place, reply in zip(asked, replies, strict=True)}
+        raise BrokerRefused(f"XPENDING or XRANGE on {stream} was refused: {refused}")
+    held = {place: bool(reply) for place, reply in zip(asked, replies[: len(asked)], strict=True)}
+    there = {position for position, reply in zip(positions, replies[len(asked) :], strict=True) if reply}
+
+    def view(group: str, position: str) -> GroupView:
+        if held.get((group, position)):
+            return GroupView(group, "pending")
+        if position not in there:
+            return GroupView(group, "lost")
+        return GroupView(group, "consumed" if (group, position) in held else "waiting")
+
     return {
-        position: [
-            GroupView(
-                group,
-                "waiting"
-                if (group, position) not in held
-                else ("pending" if held[group, position] else "consumed"),
-            )
-            for group in groups
-            if group in delivered
-        ]
-        for position in positions
+        position: [view(group, position) for group in groups if group in delivered] for position in positions
     }

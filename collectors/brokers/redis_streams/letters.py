@@ -14,13 +14,15 @@ from dataclasses import replace
 from hashlib import sha1
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from collectors.brokers.base import LetterToSend, SendState, Sent
-from collectors.brokers.redis_streams.client import RedisClient, Reply, raw
-from collectors.brokers.redis_streams.reading import ZERO, StreamHead, parse_id, read_heads
+from collectors.brokers.base import IN_DOUBT, LetterToSend, SendState, Sent
+from collectors.brokers.redis_streams.client import RedisClient, Reply
+from collectors.brokers.redis_streams.reading import ZERO, StreamHead, parse_id, read_heads, time_in
 from eventwake.decoding.dead_letters.redis_streams import REPLAY_ID_FIELD
+from eventwake.decoding.names import raw
 from eventwake.domain.envelope import Record, pairs, without
 from eventwake.domain.errors import BrokerRefused
 
@@ -35,10 +37,15 @@ _ANSWERS = {
     b"sent": SendState.SENT,
     b"already": SendState.ALREADY,
     b"gone": SendState.GONE,
-    b"nostream": SendState.REFUSED,
-    b"error": SendState.REFUSED,
 }
+LIES_THERE = "one that looks the same lies there: whether it is this one cannot be seen"
+NO_LONGER_SEEN = "it was put back before, or that was refused, and it does not lie there now"
 NO_STREAM = "the stream it came from does not exist; create it or choose another target"
+REFUSALS = {
+    b"nostream": NO_STREAM,
+    b"empty": "it holds no event, only a reference to one",
+    b"toobig": "it has more fields than a script can add",
+}
 
 
 class Script:
@@ -65,12 +72,20 @@ _SEND = Script(_HERE / "send.lua")
 _RESTORE = Script(_HERE / "restore.lua")
 
 
-class Letters:
-    """The commands on one source's dead letters."""
+class _Seen(NamedTuple):
+    """What a look through an origin found: replay id -> position, of all that lies up to `until`."""
 
-    def __init__(self, client: RedisClient, *, scripts: bool) -> None:
+    positions: dict[bytes, str]
+    until: str
+
+
+class Letters:
+    """The commands on one source's dead letters. `alive` is told while a long look goes on."""
+
+    def __init__(self, client: RedisClient, *, scripts: bool, alive: Callable[[], None]) -> None:
         self._client = client
         self._scripts = scripts
+        self._alive = alive
         self._marks_tags: dict[int, str] = {}
 
     def intent(self, origin: str) -> str:
@@ -100,12 +115,12 @@ class Letters:
     def restore(self, stream: str, record: Record, token: str, *, after: str) -> str:
         """Puts a letter back byte for byte; its new position. `after` is the stream's last id beforehand."""
         fields = [value or b"" for value in record.fields]
-        if not self._scripts:
-            found = self._look(stream, after, lambda entry: list(entry) == fields)
-            if found:
-                return found
-            return str(self._client.command(raw(stream), "XADD", raw(stream), "*", *fields).decode())
         marks = self._marks_key(stream, "restored")
+        if not self._scripts:
+            position = None
+            while position is None:  # as with a send, each turn in vain is another's success
+                position = self._look_and_restore(stream, fields, raw(marks), token, after)
+            return position
         arguments = [str(MARKS_LIVE_MS).encode(), token.encode(), *fields]
         answer = _RESTORE.run(self._client, [stream, marks], arguments)
         if answer[0] == b"toobig":
@@ -120,7 +135,8 @@ class Letters:
         marks_key = self._marks_key(origin, marks)
         if not self._scripts:
             self._try_removing(stream)
-            return [self._by_journal(stream, origin, letter, marks_key) for letter in letters]
+            seen = self._look_for(origin, [letter for letter in letters if letter.may_be_sent])
+            return [self._by_journal(stream, origin, letter, marks_key, seen) for letter in letters]
         if self._client.same_slot(origin, stream):
             return self._by_script([origin, marks_key, stream], letters)
         return self._over_slots(stream, [origin, marks_key], letters)
@@ -151,27 +167,30 @@ class Letters:
             elif isinstance(mark, bytes):
                 outcomes.append(_at(letter, SendState.ALREADY, mark))
             else:
-                outcomes.append(Sent(letter.letter_id, SendState.GONE))
+                outcomes.append(_gone(letter))
         sent = self._by_script(keys, to_send) if to_send else []
         arrived = {s.letter_id for s in sent if s.state in (SendState.SENT, SendState.ALREADY)}
         self._remove_sent(stream, [letter.position for letter in to_send if letter.letter_id in arrived])
         return outcomes + sent
 
-    def _by_journal(self, stream: str, origin: str, letter: LetterToSend, marks: str) -> Sent:
+    def _by_journal(self, stream: str, origin: str, letter: LetterToSend, marks: str, seen: _Seen) -> Sent:
+        self._alive()
         sent = None
         while sent is None:  # each turn in vain is another sender's success, so they come to an end
             try:
-                sent = self._look_and_send(stream, origin, letter, raw(marks))
+                sent = self._look_and_send(stream, origin, letter, raw(marks), seen)
             except BrokerRefused as error:  # of this letter: others may have been sent
                 return _refused(letter, str(error))
         if sent.state in (SendState.SENT, SendState.ALREADY):
             self._remove_sent(stream, [letter.position])
         return sent
 
-    def _look_and_send(self, stream: str, origin: str, letter: LetterToSend, marks: bytes) -> Sent | None:
+    def _look_and_send(
+        self, stream: str, origin: str, letter: LetterToSend, marks: bytes, before: _Seen
+    ) -> Sent | None:
         """None: someone else sent meanwhile, so what was seen may be no longer so and is looked at again."""
         with self._client.unless_touched(marks) as carry_out:
-            seen = self._look_before(stream, origin, letter, marks)
+            seen = self._look_before(stream, origin, letter, marks, before)
             if isinstance(seen, Sent):
                 return seen if carry_out([("HGET", marks, letter.replay_id)]) is not None else None
             event = (raw(origin), "NOMKSTREAM", "*", *seen, REPLAY_ID_FIELD, letter.replay_id)
@@ -189,18 +208,50 @@ class Letters:
         return _at(letter, SendState.SENT, replies[0])
 
     def _look_before(
-        self, stream: str, origin: str, letter: LetterToSend, marks: bytes
+        self, stream: str, origin: str, letter: LetterToSend, marks: bytes, before: _Seen
     ) -> Sent | list[bytes]:
         """The event's fields where it is to be sent, else what became of it."""
         marked = self._client.command(marks, "HGET", marks, letter.replay_id) is not None
         if letter.may_be_sent or marked:
-            found = self._find_sent(origin, letter, marked=marked)
+            found = self._find_sent(origin, letter, before, marked=marked)
             if found is not None:
                 return found
         entry = self._entries(stream, [letter.position]).get(letter.position)
         if entry is None:
             return Sent(letter.letter_id, SendState.GONE)
-        return [value or b"" for value in _with_fields(letter, entry).fields or ()]
+        fields = [value or b"" for value in _with_fields(letter, entry).fields or ()]
+        return fields or Sent(letter.letter_id, SendState.REFUSED, detail=REFUSALS[b"empty"])
+
+    def _look_and_restore(
+        self, stream: str, fields: Sequence[bytes], marks: bytes, token: str, after: str
+    ) -> str | None:
+        """None: someone else restored meanwhile, perhaps this letter, so it is looked for again.
+
+        A mark says that it was put back behind the id in it. Without one, what looks the same may be this
+        letter, whose mark was lost, or another: that is for a person.
+        """
+        with self._client.unless_touched(marks) as carry_out:
+            mark = self._client.command(marks, "HGET", marks, token)
+            end = self.intent(stream)
+            found = self._look(stream, mark.decode() if mark else after, lambda entry: list(entry) == fields)
+            if mark or found:
+                if carry_out([("HGET", marks, token)]) is None:
+                    return None
+                if mark and found:
+                    return found
+                raise BrokerRefused(NO_LONGER_SEEN if mark else LIES_THERE)
+            replies = carry_out(
+                [
+                    ("XADD", raw(stream), "*", *fields),
+                    ("HSET", marks, token, end),
+                    ("PEXPIRE", marks, MARKS_LIVE_MS),
+                ]
+            )
+        if replies is None:
+            return None
+        if isinstance(replies[0], ResponseError):
+            raise BrokerRefused(f"XADD to {stream} was refused: {replies[0]}")
+        return str(replies[0].decode())
 
     def _try_removing(self, stream: str) -> None:
         """A missing right must show before anything is sent, as the probe in the script does."""
@@ -213,10 +264,13 @@ class Letters:
         except BrokerRefused as error:
             log.warning("sent, but %s could not be removed from %s: %s", ", ".join(positions), stream, error)
 
-    def _find_sent(self, origin: str, letter: LetterToSend, *, marked: bool) -> Sent | None:
+    def _find_sent(self, origin: str, letter: LetterToSend, before: _Seen, *, marked: bool) -> Sent | None:
         """The event that an earlier run of this attempt sent, `unknown` where it cannot be looked for."""
         wanted = letter.replay_id.encode()
-        found = self._look(origin, letter.intent, lambda fields: _replay_id_in(fields) == wanted)
+        found = before.positions.get(wanted)
+        if not found:  # what was looked through before is not looked through again
+            after = before.until if letter.may_be_sent else letter.intent
+            found = self._look(origin, after, lambda fields: _replay_id_in(fields) == wanted)
         if found:
             return _at(letter, SendState.ALREADY, found.encode())
         heads, _ = read_heads(self._client, [origin])
@@ -228,17 +282,32 @@ class Letters:
             return Sent(letter.letter_id, SendState.UNKNOWN, detail=detail)
         return None
 
+    def _look_for(self, origin: str, letters: Sequence[LetterToSend]) -> _Seen:
+        """One look for all of the letters: each by itself would take as long as all together."""
+        seen = _Seen({}, min((letter.intent for letter in letters), key=parse_id, default=ZERO))
+        wanted = {letter.replay_id.encode() for letter in letters}
+        if wanted:
+            for entry_id, fields in self._behind(origin, seen.until):
+                seen = seen._replace(until=entry_id)
+                if (replay_id := _replay_id_in(fields)) in wanted:
+                    seen.positions[replay_id] = entry_id
+        return seen
+
     def _look(self, stream: str, after: str, wanted: Callable[[Sequence[bytes]], bool]) -> str | None:
+        entries = self._behind(stream, after)
+        return next((entry_id for entry_id, fields in entries if wanted(fields)), None)
+
+    def _behind(self, stream: str, after: str) -> Iterator[tuple[str, Sequence[bytes]]]:
         while True:
             page = self._client.command(
                 raw(stream), "XRANGE", raw(stream), f"({after}", "+", "COUNT", LOOK_PAGE
             )
             for entry_id, fields in page:
-                if wanted(fields):
-                    return str(entry_id.decode())
+                yield entry_id.decode(), fields
             if len(page) < LOOK_PAGE:
-                return None
+                return
             after = page[-1][0].decode()
+            self._alive()
 
     def _entries(self, stream: str, positions: Sequence[str]) -> dict[str, list[bytes]]:
         key = raw(stream)
@@ -313,13 +382,19 @@ def _refused(letter: LetterToSend, reason: str) -> Sent:
 
 def _sent(letter: LetterToSend, answer: Sequence[bytes]) -> Sent:
     word = answer[0]
-    if word == b"toobig":
-        return Sent(letter.letter_id, SendState.REFUSED, detail="it has more fields than a script can add")
+    if word in REFUSALS or word == b"error":
+        detail = REFUSALS.get(word) or answer[1].decode()
+        return Sent(letter.letter_id, SendState.REFUSED, detail=detail)
     state = _ANSWERS[word]
-    if state is SendState.REFUSED:
-        return Sent(letter.letter_id, state, detail=NO_STREAM if word == b"nostream" else answer[1].decode())
-    return Sent(letter.letter_id, state) if state is SendState.GONE else _at(letter, state, answer[1])
+    return _gone(letter) if state is SendState.GONE else _at(letter, state, answer[1])
+
+
+def _gone(letter: LetterToSend) -> Sent:
+    """Neither the letter nor a mark is there; but marks can be lost, and the send with them from sight."""
+    if letter.may_be_sent:
+        return Sent(letter.letter_id, SendState.UNKNOWN, detail=IN_DOUBT)
+    return Sent(letter.letter_id, SendState.GONE)
 
 
 def _at(letter: LetterToSend, state: SendState, entry_id: bytes) -> Sent:
-    return Sent(letter.letter_id, state, entry_id.decode(), sent_ms=parse_id(entry_id)[0])
+    return Sent(letter.letter_id, state, entry_id.decode(), sent_ms=time_in(entry_id.decode()))

@@ -10,11 +10,14 @@ from typing import NamedTuple
 from redis.exceptions import ResponseError
 
 from collectors.brokers.base import Batch, Cursor, Gap, StreamSeen
-from collectors.brokers.redis_streams.client import RedisClient, Reply, flat_map, raw
+from collectors.brokers.redis_streams.client import RedisClient, Reply, flat_map
+from eventwake.decoding.envelope import LAST_MS
+from eventwake.decoding.names import raw
 from eventwake.domain.envelope import Record
 from eventwake.domain.errors import BrokerRefused
 
 ZERO = "0-0"
+COUNTS_BELOW = 2**62
 TRIMMED = "trimmed or deleted before it could be read"
 TRIMMED_UNCOUNTED = "trimmed before it could be read; Redis before 7.0 does not count"
 SKIPPED = "skipped: the collector was too far behind"
@@ -68,12 +71,17 @@ def parse_head(name: str, reply: Sequence[Reply]) -> StreamHead:
     last = info["last-generated-id"].decode()
     deleted = info.get("max-deleted-entry-id")
     return StreamHead(
-        StreamSeen(name, info["length"], info.get("entries-added"), first, last),
+        StreamSeen(name, info["length"], _plausible(info.get("entries-added")), first, last),
         parse_id(first) if first else None,
         parse_id(last),
         parse_id(deleted) if deleted is not None else None,
         info["groups"],
     )
+
+
+def _plausible(added: int | None) -> int | None:
+    """Whoever may write may also set it (XSETID): what comes near the end of its numbers counts nothing."""
+    return None if added is None or not 0 <= added < COUNTS_BELOW else added
 
 
 def first_cursor(seen: StreamSeen, start: str, now_ms: int) -> Cursor:
@@ -105,11 +113,28 @@ def follow(seen: StreamSeen, cursor: Cursor, known: Callable[[str], bool]) -> Cu
     if not _is_another(seen, cursor):
         return cursor
     anew = cursor._replace(incarnation=cursor.incarnation + 1)
-    if seen.last_position != ZERO and known(seen.last_position):  # a fail-over forgot the newest events
+    if _forgot_the_newest(seen, cursor, known):
         return anew._replace(position=seen.last_position, read_count=seen.added)
     if not _went_back(seen, cursor) and seen.first_position and known(seen.first_position):
         return anew._replace(read_count=None)  # it was read before it was noticed, and its ids go on
     return anew._replace(position=ZERO, read_count=0 if seen.added is not None else None)
+
+
+def _forgot_the_newest(seen: StreamSeen, cursor: Cursor, known: Callable[[str], bool]) -> bool:
+    """Whether a fail-over, or a restart from an older snapshot, took the stream back to an earlier moment.
+
+    It then begins with the entry that it began with and has counted no further; of its last entry the store
+    may know nothing, as not every event is kept.
+    """
+    if seen.last_position == ZERO:
+        return False
+    has_same_beginning = (
+        _went_back(seen, cursor)
+        and seen.first_position is not None
+        and (seen.added is None or cursor.read_count is None or seen.added <= cursor.read_count)
+        and known(seen.first_position)
+    )
+    return has_same_beginning or known(seen.last_position)
 
 
 def _is_another(seen: StreamSeen, cursor: Cursor) -> bool:
@@ -172,7 +197,12 @@ def to_batch(seen: StreamSeen, cursor: Cursor, count: int, entries: Sequence[Rep
 def to_record(entry: Reply) -> Record:
     """One entry of an XRANGE reply. Redis ids begin with the server's time in ms."""
     position = entry[0].decode()
-    return Record(position, int(position.partition("-")[0]), entry[1] or ())
+    return Record(position, time_in(position), entry[1] or ())
+
+
+def time_in(position: str) -> int:
+    """The ms of an id. Whoever adds may choose them, up to 64 bits, more than a store or a page can hold."""
+    return min(parse_id(position)[0], LAST_MS)
 
 
 def _gap_in_front(seen: StreamSeen, cursor: Cursor) -> tuple[Gap | None, Cursor]:

@@ -3,7 +3,7 @@
 -- ARGV: the marks' life in ms, the replay field's name, then for each letter:
 --   its position, its replay id, how the event is given, how many values follow, those values
 --   given as "copy": the values are names of the entry's fields to leave away; "fields": the event itself
--- Answers for each letter: {"sent", id} {"already", id} {"gone"} {"nostream"} {"toobig"} {"error", why}
+-- Answers for each letter: {"sent", id} {"already", id} {"gone"} {"nostream"} {"empty"} {"toobig"} {"error", why}
 -- Nothing in a script is rolled back, so each letter's XADD is tried by pcall and its mark follows at once.
 local origin, marks, dead = KEYS[1], KEYS[2], KEYS[3]
 local MOST = 4000 -- values that unpack can put on Lua's stack
@@ -36,6 +36,7 @@ local function send(position, replay_id, given, values)
   end
   if dead and #redis.call('XRANGE', dead, position, position) == 0 then return {'gone'} end
   local fields = event_of(position, given, values)
+  if #fields == 0 then return {'empty'} end
   if #fields > MOST then return {'toobig'} end
   fields[#fields + 1] = ARGV[2]
   fields[#fields + 1] = replay_id

@@ -12,6 +12,8 @@ from eventwake.settings import Source, explain
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 DEFAULT_PORTS = {"sentinel": 26379}
 REDIS_PORT = 6379
+# no error shows a part of a URL: a special character in a password moves all that comes after it
+ENCODE = "percent-encode special characters in its user and password ('/' as %2F)"
 
 _HOST = re.compile(r"(?P<host>\[[0-9a-fA-F:]+\]|[^:,\[\]]+)(?::(?P<port>\d{1,5}))?")
 
@@ -38,7 +40,11 @@ class RedisStreamsSettings(BaseModel):
     @field_validator("url")
     @classmethod
     def _known_scheme(cls, url: str) -> str:
-        if urlsplit(url).scheme not in SCHEMES:
+        try:
+            scheme = urlsplit(url).scheme
+        except ValueError:  # whose text shows the URL
+            raise ValueError(f"cannot be read; {ENCODE}") from None
+        if scheme not in SCHEMES:
             raise ValueError(f"must begin with one of {', '.join(scheme + '://' for scheme in SCHEMES)}")
         return url
 
@@ -61,7 +67,7 @@ class Address:
         query = dict(parse_qsl(parts.query))
         database = segments[0] if segments else query.get("db", "0")
         if not database.isdigit():
-            raise SettingsError(f"the database in a Redis URL must be a number, not {database!r}")
+            raise SettingsError(f"the database in a Redis URL must be a number; {ENCODE}")
         if self.mode != "cluster":
             self.kwargs["db"] = int(database)
         if scheme == "rediss":
@@ -80,7 +86,7 @@ def _hosts(netloc: str, mode: str) -> list[tuple[str, int]]:
     for text in netloc.split(",") if netloc else ["localhost"]:
         match = _HOST.fullmatch(text)
         if not match:
-            raise SettingsError(f"{text!r} in a Redis URL is not host or host:port")
+            raise SettingsError(f"a Redis URL must name its servers as host or host:port; {ENCODE}")
         hosts.append((match["host"].strip("[]"), int(match["port"] or default)))
     return hosts
 

@@ -101,8 +101,8 @@ class KafkaDeadLetters:
 
     def _by_name_of(self, stream: str) -> tuple[str | None, str | None, Known]:
         """The origin, the group where a name tells it, and how the origin is known."""
-        if stream in self._origins:
-            return self._origins[stream], None, Known.SETTINGS
+        if origin := self._origins.get(stream):
+            return origin, None, Known.SETTINGS
         for names in _NAMES:
             if match := names.fullmatch(stream):
                 return match["origin"], match.groupdict().get("group"), Known.STREAM_NAME

@@ -1,18 +1,21 @@
 """Dead letters on Redis Streams: there is no standard, so what a field says is told by its name.
 
-The aliases are those seen in the wild; a source's settings can add its own.
+The aliases are those seen in the wild; a source's settings can add its own. Some are names that events use
+for data of their own as well: those count only where something else shows that the entry is no mere event.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
-from eventwake.decoding.envelope import timestamp_ms
+from eventwake.decoding import names
+from eventwake.decoding.envelope import NAMES, normalised, timestamp_ms
 from eventwake.domain.dead_letter import DeadLetter, Known
 from eventwake.domain.envelope import Record, pairs
 
 T = TypeVar("T")
-REPLAY_ID_FIELD = b"eventwake_replay_id"
+REPLAY_ID = "eventwake_replay_id"
+REPLAY_ID_FIELD = REPLAY_ID.encode()
 
 ALIASES: dict[str, tuple[str, ...]] = {
     "origin_stream": ("original_stream", "source_stream", "stream"),
@@ -22,16 +25,23 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "error_class": ("error_type", "error_class", "exception_type", "exception_class"),
     "error_message": ("error", "error_message", "exception", "reason"),
     "stack_trace": ("stack_trace", "stacktrace", "traceback"),
-    "attempts": ("retry_count", "attempt", "attempts", "deliveries", "delivery_count", "max_retries"),
+    "attempts": ("retry_count", "delivery_count", "attempt", "attempts", "deliveries", "max_retries"),
     "first_failed": ("first_failed_at", "first_failure_at"),
     "failed": ("failed_at", "moved_at", "dead_lettered_at"),
 }
+# what an event may say of itself as well: its customer's group, the reason of a cancellation
+AMBIGUOUS = frozenset(
+    {
+        *("stream", "message_id", "group", "consumer", "consumer_name", "error", "exception", "reason"),
+        *("attempt", "attempts", "deliveries", "max_retries"),
+    }
+)
 # names that an event also uses for its own time: they tell the failure only where the entry is no envelope
 WEAK_TIME = ("ts", "timestamp")
-ENVELOPE_NAMES = {"event_type", "event_id", "type", "id"}
+ENVELOPE_NAMES = {*NAMES["event_type"], *NAMES["event_id"]} - {"messageid"}
 
-_ENTRY_ID = re.compile(r"\d{1,20}-\d{1,20}")
-_COUNT = re.compile(r"[0-9]{1,9}")
+_ENTRY_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
+_COUNT = re.compile(rb"[0-9]{1,9}")
 _LEADING_CLASS = re.compile(r"([A-Za-z_][\w.]{0,120}(?:Error|Exception|Timeout|Failure|Fault))\b")
 _SUFFIX = re.compile(r"(?P<origin>.+)[:._-](?:dlq|dead[_-]?letters?)$", re.IGNORECASE)
 
@@ -49,80 +59,122 @@ class RedisDeadLetters:
         origins: Mapping[str, str] | None = None,
     ) -> None:
         more = more_aliases or {}
-        self._aliases = {fact: (*more.get(fact, ()), *names) for fact, names in ALIASES.items()}
+        self._aliases = {fact: (*more.get(fact, ()), *known) for fact, known in ALIASES.items()}
+        self._ambiguous = AMBIGUOUS.difference(*more.values())
         self._origins = origins or {}
 
     def decode(self, record: Record, stream: str) -> DeadLetter:
         """What the entry says of itself; `own_fields` are left away when the event is sent again."""
-        said = {
-            name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-            for name, value in pairs(record.fields)
-            if value is not None
-        }
-        used: set[str] = set()
-        how: dict[str, Known] = {}
-
-        def fact(name: str, aliases: Sequence[str], read: Callable[[str], T | None]) -> T | None:
-            alias = next((alias for alias in aliases if alias in said), None)
-            if alias is None:
-                return None
-            used.add(alias)
-            value = read(said[alias])
-            if value is not None:
-                how[name] = Known.HEADER
-            return value
-
-        def text(name: str) -> str | None:
-            return fact(name, self._aliases[name], lambda value: value or None)
-
-        origin_stream = text("origin_stream")
-        origin_position = fact("origin_position", self._aliases["origin_position"], _entry_id)
-        if origin_position is None:  # then it is the event's own id
-            used -= set(self._aliases["origin_position"])
-        group, _ = text("group"), text("consumer")
-        error_class, message, stack_trace = text("error_class"), text("error_message"), text("stack_trace")
-        attempts = fact("attempts", self._aliases["attempts"], _count)
-        first_failed_ms = fact("first_failed", self._aliases["first_failed"], timestamp_ms)
-        failed_ms = fact("failed", self._aliases["failed"], timestamp_ms)
-        if failed_ms is None and not ENVELOPE_NAMES & said.keys():
-            failed_ms = fact("failed", WEAK_TIME, timestamp_ms)
+        facts = _Facts(record, self._aliases, self._ambiguous)
+        facts.read("consumer", _text)  # kept nowhere, but no part of the event
+        origin_stream, known = self._origin(facts.read("origin_stream", _name), stream)
+        facts.how["origin_stream"] = known
+        message = facts.read("error_message", _text)
+        failed_ms = facts.read("failed", _moment)
         if failed_ms is None:
-            failed_ms, how["failed"] = record.recorded_ms, Known.BROKER_TIME
-        if origin_stream is None:
-            origin_stream, how["origin_stream"] = self._origin_of(stream)
-        own = {*used, REPLAY_ID_FIELD.decode()} & said.keys()
+            failed_ms = facts.read_weak_time()
+        if failed_ms is None:
+            failed_ms, facts.how["failed"] = record.recorded_ms, Known.BROKER_TIME
         return DeadLetter(
-            rule=f"Redis field names: {', '.join(sorted(used))}" if used else "none: no field name is known",
             origin_stream=origin_stream,
-            origin_position=origin_position,
-            group=group,
-            error_class=error_class or _leading_class(message),
+            origin_position=facts.read("origin_position", bytes.decode),
+            group=facts.read("group", _name),
+            error_class=facts.read("error_class", _text) or _leading_class(message),
             error_message=message,
-            stack_trace=stack_trace,
-            attempts=attempts,
-            first_failed_ms=first_failed_ms,
+            stack_trace=facts.read("stack_trace", _text),
+            attempts=facts.read("attempts", _count),
+            first_failed_ms=facts.read("first_failed", _moment),
             failed_ms=failed_ms,
-            replay_id=said.get(REPLAY_ID_FIELD.decode()),
-            own_fields=tuple(
-                name for name, _ in pairs(record.fields) if name.decode("utf-8", "replace") in own
-            ),
-            how=how,
+            replay_id=facts.replay_id,
+            how=facts.how,
+            rule=facts.rule(),  # these two after all has been read
+            own_fields=facts.own_fields(),
         )
 
-    def _origin_of(self, stream: str) -> tuple[str | None, Known]:
-        if stream in self._origins:
-            return self._origins[stream], Known.SETTINGS
-        if match := _SUFFIX.fullmatch(stream):
-            return match["origin"], Known.STREAM_NAME
+    def _origin(self, said: str | None, stream: str) -> tuple[str | None, Known]:
+        """Never the dead-letter stream itself: what is sent there is buried again."""
+        named = _SUFFIX.fullmatch(stream)
+        for origin, known in (
+            (said, Known.HEADER),
+            (self._origins.get(stream), Known.SETTINGS),
+            (named and named["origin"], Known.STREAM_NAME),
+        ):
+            if origin and origin != stream:
+                return origin, known
         return None, Known.UNKNOWN
 
 
-def _entry_id(text: str) -> str | None:
-    return text if _ENTRY_ID.fullmatch(text) else None
+class _Facts:
+    """Reads facts out of an entry by its fields' names; notes which fields are the dead-lettering's own.
+
+    An entry is the event alone, or the event with facts beside its own fields, or a letter that wraps the
+    event. Of the event alone nothing is read. Beside its own fields an ambiguous name is the
+    dead-lettering's only where a fact is read from it; in a wrapper every known name is.
+    """
+
+    def __init__(
+        self, record: Record, aliases: Mapping[str, Sequence[str]], ambiguous: Collection[str]
+    ) -> None:
+        said = {_decoded(field): value for field, value in pairs(record.fields) if value is not None}
+        for alias in aliases["origin_position"]:
+            if alias in said and not _ENTRY_ID.fullmatch(said[alias]):  # then it is the event's own id
+                del said[alias]
+        known = [alias for names in aliases.values() for alias in names if alias in said]
+        sure = {alias for alias in known if alias not in ambiguous}
+        self._record, self._said = record, said
+        self._is_event = not ENVELOPE_NAMES.isdisjoint(map(normalised, said))
+        self._aliases = aliases if sure or not self._is_event else {}
+        self._used = sure if self._is_event else {*known}
+        self.how: dict[str, Known] = {}
+
+    def read(self, fact: str, as_type: Callable[[bytes], T | None]) -> T | None:
+        """The first alias that can be read."""
+        return self._first(fact, self._aliases.get(fact, ()), as_type)
+
+    def read_weak_time(self) -> int | None:
+        return None if self._is_event else self._first("failed", WEAK_TIME, _moment)
+
+    def _first(self, fact: str, names: Sequence[str], as_type: Callable[[bytes], T | None]) -> T | None:
+        for name in names:
+            value = as_type(self._said[name]) if name in self._said else None
+            if value is not None:
+                self._used.add(name)
+                self.how[fact] = Known.HEADER
+                return value
+        return None
+
+    @property
+    def replay_id(self) -> str | None:
+        return _text(self._said.get(REPLAY_ID, b""))
+
+    def rule(self) -> str:
+        used = ", ".join(sorted(self._used))
+        return f"Redis field names: {used}" if used else "none: no field name is known"
+
+    def own_fields(self) -> tuple[bytes, ...]:
+        own = {*self._used, REPLAY_ID}
+        return tuple(name for name, _ in pairs(self._record.fields) if _decoded(name) in own)
 
 
-def _count(text: str) -> int | None:
-    return int(text) if _COUNT.fullmatch(text) else None
+def _decoded(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _text(raw: bytes) -> str | None:
+    return _decoded(raw) or None
+
+
+def _name(raw: bytes) -> str | None:
+    """Of a stream or group, in the form that it is known in everywhere else."""
+    return names.text(raw) or None
+
+
+def _count(raw: bytes) -> int | None:
+    return int(raw) if _COUNT.fullmatch(raw) else None
+
+
+def _moment(raw: bytes) -> int | None:
+    return timestamp_ms(_text(raw))
 
 
 def _leading_class(message: str | None) -> str | None:

@@ -1,16 +1,18 @@
 """Alerts, and what their rules measure."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from eventwake.domain.alert import Alert, AlertKind, AlertState
+from eventwake.domain.lag import LagKind
 from eventwake.store import schema
 
 STALE_MS = 60_000  # an older sample says nothing of now
 INFLOW_MS = 60_000  # dead letters count as new for this long
+SILENT_MS = 15_000  # a worker marks a source that answers every 2 s; longer silence is no answer
 
 
 class Subject(NamedTuple):
@@ -20,6 +22,7 @@ class Subject(NamedTuple):
     source: str
     matched: str  # what a rule's `match` is compared with
     value: float | None
+    kind: LagKind = LagKind.KNOWN  # how far the value can be trusted
 
 
 class Current(NamedTuple):
@@ -60,19 +63,25 @@ def _lags(connection: Connection, kind: AlertKind, now_ms: int) -> Iterator[Subj
             stream.name,
             group.name.label("group"),
             group.lag,
+            group.lag_kind,
             group.time_lag_ms,
+            group.time_lag_kind,
             group.sampled_ms,
         )
         .join(schema.stream, stream.id == group.stream_id)
-        .where(group.gone_ms.is_(None))
+        .join(schema.source, schema.source.c.name == stream.source)
+        .where(group.gone_ms.is_(None), schema.source.c.state != "removed")
     )
     for row in rows:
-        value: Any = row.lag if kind is AlertKind.LAG else row.time_lag_ms
-        if value is not None and kind is AlertKind.TIME_LAG:
-            value /= 1000
+        value: float | None = row.lag
+        trust = row.lag_kind
+        if kind is AlertKind.TIME_LAG:
+            value = None if row.time_lag_ms is None else row.time_lag_ms / 1000
+            trust = row.time_lag_kind
         if now_ms - row.sampled_ms > STALE_MS:
             value = None
-        yield Subject(f"{row.source}/{row.name} · {row.group}", row.source, f"{row.name}/{row.group}", value)
+        name, matched = f"{row.source}/{row.name} · {row.group}", f"{row.name}/{row.group}"
+        yield Subject(name, row.source, matched, value, LagKind(trust))
 
 
 def _inflow(connection: Connection, _kind: AlertKind, now_ms: int) -> Iterator[Subject]:
@@ -80,14 +89,14 @@ def _inflow(connection: Connection, _kind: AlertKind, now_ms: int) -> Iterator[S
     new: dict[int, int] = dict(
         connection.execute(
             sa.select(letter.stream_id, sa.func.count())
-            .where(letter.found_ms > now_ms - INFLOW_MS, letter.failed_ms > now_ms - INFLOW_MS)
+            .where(letter.arrived_ms > now_ms - INFLOW_MS)
             .group_by(letter.stream_id)
         ).all()
     )
     rows = connection.execute(
         sa.select(stream.id, stream.source, stream.name, schema.source.c.state)
         .join(schema.source, schema.source.c.name == stream.source)
-        .where(stream.kind == "dead_letters", stream.gone_ms.is_(None))
+        .where(stream.kind == "dead_letters", stream.gone_ms.is_(None), schema.source.c.state != "removed")
     )
     for row in rows:
         value = float(new.get(row.id, 0)) if row.state == "up" else None
@@ -97,10 +106,15 @@ def _inflow(connection: Connection, _kind: AlertKind, now_ms: int) -> Iterator[S
 def _outages(connection: Connection, _kind: AlertKind, now_ms: int) -> Iterator[Subject]:
     source = schema.source.c
     for row in connection.execute(
-        sa.select(source.name, source.state, source.since_ms).where(source.state != "removed")
+        sa.select(source.name, source.state, source.since_ms, source.checked_ms).where(
+            source.state != "removed"
+        )
     ):
-        seconds = (now_ms - row.since_ms) / 1000 if row.state in ("down", "refused") else 0.0
-        yield Subject(row.name, row.name, row.name, seconds)
+        # a worker that is dead or hangs leaves the state as it was, and one that never came up "starting"
+        quiet_ms = now_ms - row.checked_ms if row.state in ("up", "starting") else now_ms - row.since_ms
+        if row.state in ("up", "starting") and quiet_ms <= SILENT_MS:
+            quiet_ms = 0
+        yield Subject(row.name, row.name, row.name, quiet_ms / 1000)
 
 
 class AlertRow(NamedTuple):

@@ -12,6 +12,7 @@ from eventwake.store import schema, segments
 from eventwake.store.segments import hash64
 
 NEWEST_SEGMENTS = 2
+FEW_STREAMS = 32  # of a source, each of which is walked by its own index
 TRACE_AT_MOST = 2_000  # events of one trace that are read; the page says when there are more
 
 
@@ -65,6 +66,7 @@ class Page(NamedTuple):
 
 _REF = re.compile(r"([0-9]{1,9})-([0-9]{1,18})")
 _OLDER = re.compile(r"(-?[0-9]{1,18})\.([0-9]{1,9}-[0-9]{1,18})")  # a record may be dated before 1970
+_WITH_TIME = re.compile(r"([0-9]{1,18})-[0-9]{1,20}")  # a place that begins with the time of the record
 _PLAIN = (
     "position", "recorded_ms", "event_ms", "event_type", "event_id", "key", "producer",
     "correlation_id", "causation_id", "link", "flags", "size",
@@ -73,10 +75,14 @@ _PLAIN = (
 
 def has_event_at(connection: Connection, stream_id: int, position: str) -> bool:
     """Whether the newest segments hold an event of the stream at a position."""
+    ms = _WITH_TIME.fullmatch(position)
     for segment in segments.all_newest_first(connection)[:NEWEST_SEGMENTS]:
         events = segment.table.c
+        recorded = [events.recorded_ms == int(ms[1])] if ms else []  # then the index leads straight to it
         wanted = (
-            sa.select(events.id).where(events.stream_id == stream_id, events.position == position).limit(1)
+            sa.select(events.id)
+            .where(events.stream_id == stream_id, events.position == position, *recorded)
+            .limit(1)
         )
         if connection.scalar(wanted) is not None:
             return True
@@ -86,7 +92,7 @@ def has_event_at(connection: Connection, stream_id: int, position: str) -> bool:
 def find(connection: Connection, text: str, limit: int = TRACE_AT_MOST) -> list[EventRow]:
     """Events whose id, correlation id, business key or place (`stream@position`) is this, newest first."""
     key = hash64(text)
-    found: dict[str, EventRow] = {}
+    found = {row.ref: row for row in _at_place(connection, text, limit)}
     for segment in segments.that_may_hold(connection, key):
         events = segment.table.c
         for matches in (
@@ -101,8 +107,28 @@ def find(connection: Connection, text: str, limit: int = TRACE_AT_MOST) -> list[
     return sorted(found.values(), key=_newest_first)[:limit]
 
 
+def _at_place(connection: Connection, text: str, limit: int) -> list[EventRow]:
+    """Events at `stream@position`, or `source/stream@position`, where a position begins with its time."""
+    name, _, position = text.rpartition("@")
+    ms = _WITH_TIME.fullmatch(position)
+    if not name or not ms:
+        return []
+    stream, at = schema.stream.c, int(ms[1])
+    ids = list(
+        connection.scalars(
+            sa.select(stream.id).where(sa.or_(stream.name == name, stream.source + "/" + stream.name == name))
+        )
+    )
+    found: list[EventRow] = []
+    for segment in segments.within(connection, at, at):
+        events = segment.table.c
+        matches = (events.stream_id.in_(ids), events.recorded_ms == at, events.position == position)
+        found += _rows(connection, segment, matches, limit)
+    return found
+
+
 def _names_of(event: EventRow) -> tuple[str | None, ...]:
-    return (event.event_id, event.correlation_id, event.key, f"{event.stream}@{event.position}")
+    return (event.event_id, event.correlation_id, event.key)
 
 
 def trace(connection: Connection, correlation_id: str, limit: int = TRACE_AT_MOST) -> list[EventRow]:
@@ -142,15 +168,18 @@ def body(connection: Connection, ref: str) -> StoredBody | None:
 def page(connection: Connection, wanted: EventFilter, limit: int, older: str | None = None) -> Page:
     """A page of events by the broker's time, newest first; `older` is what the page before gave."""
     before = _parse_older(older)
+    streams = _streams(connection, wanted)
     events: list[EventRow] = []
     for segment in segments.within(connection, wanted.since_ms, wanted.until_ms):
         full = len(events) > limit
         if full and segment.high_ms is not None and segment.high_ms < events[limit].recorded_ms:
             continue
-        conditions = _conditions(connection, segment, wanted)
+        conditions = _conditions(segment, wanted)
         if before is not None:
             conditions += _after(segment, before)
-        events += _rows(connection, segment, conditions, limit + 1, newest_first=True)
+        for of_streams in _walks(segment, wanted, streams):
+            matches = [*conditions, *of_streams]
+            events += _rows(connection, segment, matches, limit + 1, newest_first=True)
         events.sort(key=_newest_first)
     return Page(events[:limit], _older(events[limit - 1]) if len(events) > limit else None)
 
@@ -181,16 +210,29 @@ def _after(segment: segments.Segment, before: tuple[int, int, int]) -> list[sa.C
     return [events.recorded_ms <= recorded_ms, sa.or_(events.recorded_ms < recorded_ms, same)]
 
 
-def _conditions(
-    connection: Connection, segment: segments.Segment, wanted: EventFilter
-) -> list[sa.ColumnElement[bool]]:
+def _streams(connection: Connection, wanted: EventFilter) -> list[int] | None:
+    """Ids of the streams that are looked through; None: all of them."""
+    if wanted.source is None:
+        return None if wanted.stream_id is None else [wanted.stream_id]
+    ids = [i for i, (source, _) in _stream_names(connection).items() if source == wanted.source]
+    return ids if wanted.stream_id is None else [i for i in ids if i == wanted.stream_id]
+
+
+def _walks(
+    segment: segments.Segment, wanted: EventFilter, streams: Sequence[int] | None
+) -> list[list[sa.ColumnElement[bool]]]:
+    """The streams in parts, each of which one index has in the order of time."""
+    stream_id = segment.table.c.stream_id
+    if streams is None:
+        return [[]]
+    if len(streams) == 1 or (len(streams) <= FEW_STREAMS and wanted.event_type is None):
+        return [[stream_id == each] for each in streams]
+    return [[(stream_id + 0).in_(streams)]]  # + 0: by time or type, not stream by stream
+
+
+def _conditions(segment: segments.Segment, wanted: EventFilter) -> list[sa.ColumnElement[bool]]:
     events = segment.table.c
     conditions: list[sa.ColumnElement[bool]] = []
-    if wanted.source is not None:
-        ids = [i for i, (source, _) in _stream_names(connection).items() if source == wanted.source]
-        conditions.append((events.stream_id + 0).in_(ids))  # + 0: by time, not stream by stream
-    if wanted.stream_id is not None:
-        conditions.append(events.stream_id == wanted.stream_id)
     if wanted.event_type is not None:
         conditions += [events.type_hash == hash64(wanted.event_type), events.event_type == wanted.event_type]
     if wanted.producer is not None:

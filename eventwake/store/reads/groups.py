@@ -219,7 +219,10 @@ def worst_between(connection: Connection, since_ms: int, until_ms: int) -> list[
 
 
 def trends(connection: Connection, since_ms: int, step_ms: int) -> dict[int, list[int | None]]:
-    """group id -> the greatest lag in each step since then, oldest first; None where none was known."""
+    """group id -> the greatest lag in each step since its first sample, up to the newest of any group.
+
+    None where none was known, or none was taken.
+    """
     table = schema.group_sample.c
     bucket = table.at_ms // step_ms
     rows: Sequence[Any] = connection.execute(
@@ -233,7 +236,10 @@ def trends(connection: Connection, since_ms: int, step_ms: int) -> dict[int, lis
         .group_by(table.group_id, "bucket")
         .order_by(table.group_id, "bucket")
     ).all()
-    found: dict[int, list[int | None]] = {}
-    for row in rows:
-        found.setdefault(row[0], []).append(row[2])
-    return found
+    found: dict[int, dict[int, int | None]] = {}
+    for group_id, step, lag in rows:
+        found.setdefault(group_id, {})[step] = lag
+    last = max((row[1] for row in rows), default=0)
+    return {
+        group_id: [lags.get(step) for step in range(min(lags), last + 1)] for group_id, lags in found.items()
+    }

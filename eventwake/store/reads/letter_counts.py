@@ -28,8 +28,26 @@ def open_by_stream(connection: Connection) -> dict[int, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
+def mended(connection: Connection, since_ms: int, until_ms: int) -> dict[int, int]:
+    """Dead-letter stream id -> letters whose retry was consumed within [since, until), if not for nothing.
+
+    Each counts once, and one that came back since does not.
+    """
+    letter = schema.letter.c
+    rows = connection.execute(
+        sa.select(letter.stream_id, sa.func.count())
+        .where(
+            letter.state.in_((LetterState.CONSUMED.value, LetterState.SUCCEEDED.value)),
+            letter.changed_ms >= since_ms,
+            letter.changed_ms < until_ms,
+        )
+        .group_by(letter.stream_id)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
 class ArrivalRow(NamedTuple):
-    """Letters that failed within a window, by who gave them up and where they came from."""
+    """Letters that came within a window, by who gave them up and where they came from."""
 
     stream_id: int
     group_name: str | None
@@ -44,8 +62,8 @@ def arrivals(
     letter = schema.letter.c
     newest = (
         sa.select(letter.stream_id, letter.group_name, letter.origin_stream)
-        .where(letter.found_ms >= since_ms, letter.failed_ms >= since_ms, letter.failed_ms < until_ms)
-        .order_by(letter.found_ms.desc())
+        .where(letter.arrived_ms >= since_ms, letter.arrived_ms < until_ms)
+        .order_by(letter.arrived_ms.desc())
         .limit(at_most)
     ).subquery()
     columns = (newest.c.stream_id, newest.c.group_name, newest.c.origin_stream)

@@ -1,15 +1,18 @@
 """Dead letters for the pages: filtered, paged by keyset, grouped by fingerprint, with their history."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from eventwake.domain.dead_letter import LetterState
 from eventwake.store import schema
+from eventwake.store.reads.letter_filter import LetterFilter as LetterFilter
+from eventwake.store.reads.letter_filter import conditions_of, walks
 from eventwake.store.segments import hash64
 
 COUNT_AT_MOST = 10_000  # an exact count of millions takes longer than a page may
@@ -84,23 +87,6 @@ class OutcomeRow(NamedTuple):
     at_ms: int
 
 
-@dataclass(frozen=True, slots=True)
-class LetterFilter:
-    """Which letters; None leaves a side open. `text` is an event id, correlation id or business key."""
-
-    states: tuple[str, ...] = (LetterState.OPEN.value,)
-    source: str | None = None
-    stream: str | None = None
-    fingerprint: str | None = None
-    group_name: str | None = None
-    event_type: str | None = None
-    since_ms: int | None = None
-    until_ms: int | None = None
-    text: str | None = None
-    ids: tuple[int, ...] | None = None  # just these
-    after_id: int | None = None  # just those that were taken in later
-
-
 class Page(NamedTuple):
     """Letters, newest failure first; `older` continues from here, None at the end."""
 
@@ -110,13 +96,15 @@ class Page(NamedTuple):
 
 def page(connection: Connection, wanted: LetterFilter, limit: int, older: str | None = None) -> Page:
     letter = schema.letter.c
-    query = _select(LetterRow).where(*_conditions(wanted))
+    query = _select(LetterRow).order_by(letter.failed_ms.desc(), letter.id.desc()).limit(limit + 1)
     if match := _OLDER.fullmatch(older or ""):
         failed_ms, row_id = int(match[1]), int(match[2])
         same = sa.and_(letter.failed_ms == failed_ms, letter.id < row_id)
         query = query.where(letter.failed_ms <= failed_ms, sa.or_(letter.failed_ms < failed_ms, same))
-    query = query.order_by(letter.failed_ms.desc(), letter.id.desc()).limit(limit + 1)
-    rows = [LetterRow(*row) for row in connection.execute(query)]
+    rows: list[LetterRow] = []
+    for conditions in walks(connection, wanted):
+        rows += [LetterRow(*row) for row in connection.execute(query.where(*conditions))]
+    rows.sort(key=attrgetter("failed_ms", "id"), reverse=True)
     more = len(rows) > limit
     return Page(rows[:limit], f"{rows[limit - 1].failed_ms}.{rows[limit - 1].id}" if more else None)
 
@@ -125,7 +113,7 @@ def count(connection: Connection, wanted: LetterFilter, at_most: int = COUNT_AT_
     """How many letters match; `at_most` + 1 stands for more than that, where the kept counts cannot tell."""
     if _only_counted(wanted):
         return sum(row.letters for row in _groups_from_counts(connection, wanted, None))
-    matching = sa.select(schema.letter.c.id).select_from(_joined_for(wanted)).where(*_conditions(wanted))
+    matching = sa.select(schema.letter.c.id).where(*conditions_of(wanted))
     return (
         connection.scalar(sa.select(sa.func.count()).select_from(matching.limit(at_most + 1).subquery())) or 0
     )
@@ -136,8 +124,7 @@ def matching(connection: Connection, wanted: LetterFilter, up_to_id: int) -> lis
     letter = schema.letter.c
     rows = connection.execute(
         sa.select(letter.id, letter.version)
-        .select_from(_joined_for(wanted))
-        .where(*_conditions(wanted), letter.id <= up_to_id)
+        .where(*conditions_of(wanted), letter.id <= up_to_id)
         .order_by(letter.id)
     )
     return [(row.id, row.version) for row in rows]
@@ -157,27 +144,31 @@ class Summary(NamedTuple):
 def summary(connection: Connection, wanted: LetterFilter, up_to_id: int) -> Summary:
     """Counts, sizes and ages of the letters that match, none newer to us than `up_to_id`."""
     letter = schema.letter.c
-    conditions = [*_conditions(wanted), letter.id <= up_to_id]
-    number = sa.func.count().label("number")
-    whole = connection.execute(
+    parts = (letter.source, letter.origin_stream, letter.event_type)
+    # once over the letters, whose rows are wide; what is left is small
+    rows = connection.execute(
         sa.select(
-            number, sa.func.sum(letter.size), sa.func.min(letter.failed_ms), sa.func.max(letter.failed_ms)
+            *parts,
+            sa.func.count().label("letters"),
+            sa.func.sum(letter.size).label("bytes"),
+            sa.func.min(letter.failed_ms).label("oldest_ms"),
+            sa.func.max(letter.failed_ms).label("newest_ms"),
         )
-        .select_from(_joined())
-        .where(*conditions)
-    ).one()
-
-    def by(*columns: sa.ColumnElement[Any]) -> list[Any]:
-        query = sa.select(*columns, number).select_from(_joined()).where(*conditions)
-        return [tuple(row) for row in connection.execute(query.group_by(*columns).order_by(number.desc()))]
-
+        .where(*conditions_of(wanted), letter.id <= up_to_id)
+        .group_by(*parts)
+    ).all()
+    targets: Counter[tuple[str, str | None]] = Counter()
+    types: Counter[str | None] = Counter()
+    for row in rows:
+        targets[row.source, row.origin_stream] += row.letters
+        types[row.event_type] += row.letters
     return Summary(
-        whole[0],
-        by(letter.source, letter.origin_stream),
-        by(letter.event_type),
-        whole[1] or 0,
-        whole[2],
-        whole[3],
+        sum(row.letters for row in rows),
+        [(*target, number) for target, number in targets.most_common()],
+        types.most_common(),
+        int(sum(row.bytes for row in rows)),
+        min((row.oldest_ms for row in rows), default=None),
+        max((row.newest_ms for row in rows), default=None),
     )
 
 
@@ -214,11 +205,7 @@ def groups(connection: Connection, wanted: LetterFilter, limit: int) -> list[Gro
         rows = _groups_from_counts(connection, wanted, limit)
     else:
         letter = schema.letter.c
-        matching = (
-            sa.select(letter.fingerprint, letter.failed_ms)
-            .select_from(_joined_for(wanted))
-            .where(*_conditions(wanted))
-        ).subquery()
+        matching = (sa.select(letter.fingerprint, letter.failed_ms).where(*conditions_of(wanted))).subquery()
         letters = sa.func.count().label("letters")
         rows = connection.execute(
             sa.select(
@@ -314,51 +301,14 @@ def choices(connection: Connection) -> dict[str, list[str]]:
     return {"stream": list(streams), "group": sorted({*names, *filter(None, seen)})}
 
 
-def _joined() -> sa.FromClause:
-    return schema.letter.join(schema.stream, schema.stream.c.id == schema.letter.c.stream_id)
-
-
-def _joined_for(wanted: LetterFilter) -> sa.FromClause:
-    """Letters with what the filter looks at; without the stream an index may answer by itself."""
-    return schema.letter if wanted.stream is None else _joined()
-
-
 def _select(shape: type[Any], *more: sa.ColumnElement[Any]) -> sa.Select[Any]:
     columns = [
         schema.stream.c.name.label("stream") if name == "stream" else schema.letter.c[name]
         for name in shape._fields
     ]
-    return sa.select(*columns, *more).select_from(_joined())
-
-
-def _conditions(wanted: LetterFilter) -> list[sa.ColumnElement[bool]]:
-    letter = schema.letter.c
-    conditions: list[sa.ColumnElement[bool]] = []
-    if wanted.states:
-        conditions.append(letter.state.in_(wanted.states))
-    for column, value in (
-        (letter.source, wanted.source),
-        (schema.stream.c.name, wanted.stream),
-        (letter.fingerprint, wanted.fingerprint),
-        (letter.group_name, wanted.group_name),
-        (letter.event_type, wanted.event_type),
-    ):
-        if value is not None:
-            conditions.append(column == value)
-    if wanted.since_ms is not None:
-        conditions.append(letter.failed_ms >= wanted.since_ms)
-    if wanted.until_ms is not None:
-        conditions.append(letter.failed_ms < wanted.until_ms)
-    if wanted.ids is not None:
-        conditions.append(letter.id.in_(wanted.ids))
-    if wanted.after_id is not None:
-        conditions.append(letter.id > wanted.after_id)
-    if wanted.text:
-        key = hash64(wanted.text)
-        conditions.append(
-            sa.or_(letter.event_id_hash == key, letter.correlation_hash == key, letter.key_hash == key)
-        )
-    return conditions
+    return sa.select(*columns, *more).select_from(
+        schema.letter.join(schema.stream, schema.stream.c.id == schema.letter.c.stream_id)
+    )
 
 
 def _only_counted(wanted: LetterFilter) -> bool:

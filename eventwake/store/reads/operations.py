@@ -1,10 +1,12 @@
 """Operations and the audit log."""
 
+from collections import Counter
 from typing import NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from eventwake.domain.operation import ItemState
 from eventwake.store import schema
 
 
@@ -82,15 +84,23 @@ def progress(connection: Connection, command_id: int) -> dict[str, int]:
 
 
 def outcomes(connection: Connection, command_id: int) -> dict[str, int]:
-    """How many of the operation's letters are in each letter state now."""
+    """How many of the operation's letters are in each letter state now.
+
+    Nearly all of them are still its own, and an index counts those; others have had a later operation since.
+    """
     item, letter = schema.command_item.c, schema.letter.c
-    rows = connection.execute(
-        sa.select(letter.state, sa.func.count())
-        .join(schema.command_item, item.letter_id == letter.id)
-        .where(item.command_id == command_id)
-        .group_by(letter.state)
-    )
-    return {row[0]: row[1] for row in rows}
+    by = (letter.command_id, letter.state)  # in an index, which is read in this order
+    counted = sa.select(*by, sa.func.count()).group_by(*by)
+    found: Counter[str] = Counter()
+    for _, state, number in connection.execute(counted.where(letter.command_id == command_id)):
+        found[state] += number
+    had = (item.command_id == command_id, item.state != ItemState.LOST_RACE.value)
+    items = connection.scalar(sa.select(sa.func.count()).select_from(schema.command_item).where(*had))
+    if found.total() != items:
+        ours = sa.exists().where(*had, item.letter_id == letter.id)
+        for _, state, number in connection.execute(counted.where(letter.command_id > command_id, ours)):
+            found[state] += number
+    return dict(found)
 
 
 def items(connection: Connection, command_id: int, limit: int) -> list[ItemRow]:

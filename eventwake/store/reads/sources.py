@@ -85,8 +85,8 @@ def streams(connection: Connection, source: str | None = None) -> list[StreamRow
     return [StreamRow(*row) for row in connection.execute(wanted)]
 
 
-def newest_gaps(connection: Connection, limit: int) -> Sequence[GapRow]:
-    """Events that were never read, newest first."""
+def gaps_between(connection: Connection, since_ms: int, until_ms: int, limit: int) -> Sequence[GapRow]:
+    """Events that were never read, as was noticed within [since, until), newest first."""
     gap, stream = schema.gap.c, schema.stream.c
     rows = connection.execute(
         sa.select(
@@ -99,7 +99,27 @@ def newest_gaps(connection: Connection, limit: int) -> Sequence[GapRow]:
             gap.at_ms,
         )
         .join(schema.stream, stream.id == gap.stream_id)
+        .where(gap.at_ms >= since_ms, gap.at_ms < until_ms)
         .order_by(gap.at_ms.desc())
         .limit(limit)
     )
     return [GapRow(*row) for row in rows]
+
+
+class Missed(NamedTuple):
+    """All gaps of a window: how many, how many of them could be counted, and the events of those."""
+
+    gaps: int
+    counted: int
+    events: int
+
+
+def missed_between(connection: Connection, since_ms: int, until_ms: int) -> Missed:
+    """The sum over the gaps that were noticed within [since, until)."""
+    gap = schema.gap.c
+    row = connection.execute(
+        sa.select(sa.func.count(), sa.func.count(gap.missed), sa.func.sum(gap.missed)).where(
+            gap.at_ms >= since_ms, gap.at_ms < until_ms
+        )
+    ).one()
+    return Missed(row[0], row[1], int(row[2] or 0))

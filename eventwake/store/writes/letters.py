@@ -20,6 +20,7 @@ from eventwake.store.texts import Text
 from eventwake.store.upsert import add_up, insert, upsert
 
 ROLLUP_MS = 60_000
+INDEXED_AT_MOST = 512  # characters of what a letter names: PostgreSQL refuses long texts in an index
 IDS_A_STATEMENT = 500  # SQLite takes 32,766 parameters; smaller lists plan and lock for less time
 
 RETURNABLE = frozenset(
@@ -42,9 +43,20 @@ class NewLetter:
 
 
 def add(
-    tx: Connection, source: str, stream_id: int, incarnation: int, letters: Sequence[NewLetter], now_ms: int
+    tx: Connection,
+    source: str,
+    stream_id: int,
+    incarnation: int,
+    letters: Sequence[NewLetter],
+    now_ms: int,
+    *,
+    just_came: bool = False,
 ) -> list[int]:
-    """Takes letters in; the ids of those that are new. One that an operation put back keeps its identity."""
+    """Takes letters in; the ids of those that are new. One that an operation put back keeps its identity.
+
+    `just_came`: the stream had been read to its end, so that they came after that; others have lain there,
+    and came when the broker says.
+    """
     if not letters:
         return []
     locks.alone(tx, Lock.LETTERS)
@@ -55,7 +67,8 @@ def add(
             letter_id = restored.pop((crc32(new.body), new.body))
             move_to(tx, letter_id, incarnation, new.record.position)
             continue
-        row = _row(source, stream_id, incarnation, new, now_ms)
+        arrived_ms = now_ms if just_came else min(new.record.recorded_ms, now_ms)
+        row = _row(source, stream_id, incarnation, new, now_ms, arrived_ms)
         statement = insert(tx, schema.letter).on_conflict_do_nothing().returning(schema.letter.c.id)
         letter_id = tx.scalar(statement, row)
         if letter_id is not None:
@@ -148,7 +161,9 @@ def move_to(tx: Connection, letter_id: int, incarnation: int, position: str) -> 
     )
 
 
-def _row(source: str, stream_id: int, incarnation: int, new: NewLetter, now_ms: int) -> dict[str, Any]:
+def _row(
+    source: str, stream_id: int, incarnation: int, new: NewLetter, now_ms: int, arrived_ms: int
+) -> dict[str, Any]:
     record, envelope, letter = new.record, new.envelope, new.letter
     return {
         "source": source,
@@ -162,7 +177,7 @@ def _row(source: str, stream_id: int, incarnation: int, new: NewLetter, now_ms: 
         "rule": letter.rule,
         "origin_stream": letter.origin_stream,
         "origin_position": letter.origin_position,
-        "group_name": letter.group,
+        "group_name": letter.group and letter.group[:INDEXED_AT_MOST],
         "fingerprint": fingerprint(letter).id,
         "error_class": letter.error_class or "",
         "error_message": letter.error_message or "",
@@ -178,13 +193,14 @@ def _row(source: str, stream_id: int, incarnation: int, new: NewLetter, now_ms: 
         "event_id_hash": hash64(envelope.event_id) if envelope.event_id else None,
         "correlation_hash": hash64(envelope.correlation_id) if envelope.correlation_id else None,
         "key_hash": hash64(envelope.key) if envelope.key else None,
-        "came_from": letter.replay_id,
+        "came_from": letter.replay_id and letter.replay_id[:INDEXED_AT_MOST],
         "own_fields": json.dumps([name.decode("utf-8", "surrogateescape") for name in letter.own_fields]),
         "size": new.size,
         "body": new.body,
         "checksum": crc32(new.body),
         "flags": new.flags,
         "found_ms": now_ms,
+        "arrived_ms": arrived_ms,
         "changed_ms": now_ms,
     }
 
@@ -308,11 +324,11 @@ def _count_arrivals(tx: Connection, letter_ids: Sequence[int]) -> None:
         chunk = letter_ids[start : start + IDS_A_STATEMENT]
         for row in tx.execute(
             sa.select(
-                table.c.id, table.c.stream_id, table.c.fingerprint, table.c.failed_ms, table.c.found_ms
+                table.c.id, table.c.stream_id, table.c.fingerprint, table.c.arrived_ms, table.c.found_ms
             ).where(table.c.id.in_(chunk))
         ):
             counts[row.stream_id, row.fingerprint, LetterState.OPEN.value] += 1
-            arrivals[row.failed_ms, row.stream_id, LetterState.OPEN.value] += 1
+            arrivals[row.arrived_ms, row.stream_id, LetterState.OPEN.value] += 1
             history.append(
                 {
                     "letter_id": row.id,

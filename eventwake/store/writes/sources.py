@@ -32,6 +32,7 @@ class StreamRow(NamedTuple):
     id: int
     name: str
     kind: str
+    first_position: str | None  # as it was last seen
     cursors: list[CursorRow]
 
 
@@ -105,17 +106,24 @@ def known_streams(connection: Connection, source: str) -> list[StreamRow]:
     joined = cursor.join(schema.stream, stream.id == cursor.c.stream_id)
     for row in connection.execute(sa.select(cursor.c.stream_id, *columns).select_from(joined).where(*own)):
         cursors[row[0]].append(CursorRow(*row[1:]))
-    rows = connection.execute(sa.select(stream.id, stream.name, stream.kind).where(*own))
+    rows = connection.execute(
+        sa.select(stream.id, stream.name, stream.kind, stream.first_position).where(*own)
+    )
     return [StreamRow(*row, cursors[row.id]) for row in rows]
 
 
 def add_streams(tx: Connection, source: str, streams: Sequence[tuple[str, str]], now_ms: int) -> None:
-    """Makes streams (name, kind) known; one that had gone is there again."""
+    """Makes streams (name, kind) known; one that had gone is there again, of the kind that it was."""
     statement = insert(tx, schema.stream)
     rows = [{"source": source, "name": name, "kind": kind, "found_ms": now_ms} for name, kind in streams]
     if rows:
-        changed = {"gone_ms": None, "kind": statement.excluded.kind}
-        tx.execute(statement.on_conflict_do_update(index_elements=["source", "name"], set_=changed), rows)
+        there_again = {"gone_ms": None}
+        tx.execute(statement.on_conflict_do_update(index_elements=["source", "name"], set_=there_again), rows)
+
+
+def stream_is(tx: Connection, stream_id: int, kind: str) -> None:
+    """The stream is of another kind now, in the transaction of the cursor that begins it anew."""
+    tx.execute(sa.update(schema.stream).where(schema.stream.c.id == stream_id).values(kind=kind))
 
 
 def stream_seen(tx: Connection, rows: Sequence[dict[str, Any]]) -> None:

@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from eventwake.domain.alert import Alert, AlertState, step
+from eventwake.domain.alert import Alert, AlertState, comparable, step
+from eventwake.domain.lag import LagKind
 
 ABOVE = 10.0
 OK, PENDING, FIRING, RESOLVED, UNKNOWN = (
@@ -57,6 +58,21 @@ def test_a_gap_in_the_waiting_does_not_count_as_having_held() -> None:
     assert run(11, None, 11, 11, 11) == [
         (PENDING, 0), (UNKNOWN, 10), (PENDING, 20), (PENDING, 20), (FIRING, 40),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "told"),
+    [
+        (LagKind.KNOWN, 11.0, 11.0), (LagKind.KNOWN, 9.0, 9.0), (LagKind.APPROXIMATE, 11.0, 11.0),
+        (LagKind.AT_LEAST, 11.0, 11.0), (LagKind.AT_LEAST, ABOVE, None), (LagKind.AT_LEAST, 9.0, None),
+        (LagKind.AT_MOST, 11.0, None), (LagKind.AT_MOST, ABOVE, ABOVE), (LagKind.AT_MOST, 9.0, 9.0),
+        (LagKind.UNKNOWN, None, None),
+    ],
+)  # fmt: skip
+def test_a_bound_is_compared_only_where_it_tells_on_which_side_it_lies(
+    kind: LagKind, value: float | None, told: float | None
+) -> None:
+    assert comparable(value, kind, ABOVE) == told
 
 
 @pytest.mark.parametrize("before", list(AlertState))

@@ -8,6 +8,7 @@ import pytest
 from eventwake.domain.dead_letter import (
     MESSAGE_READ_AT_MOST,
     NEXT,
+    REVIVABLE,
     DeadLetter,
     LetterState,
     fingerprint,
@@ -50,6 +51,8 @@ class TestStates:
             [S.OPEN, S.EXPIRED],
             [S.OPEN, S.GONE],
             [S.CONSUMED, S.CAME_BACK],  # a group passed it and gave it up again
+            [S.SETTLED, S.OPEN],  # its server forgot what was done, and it lies there again
+            [S.GONE, S.OPEN],  # its stream is there again
         ],
     )
     def test_the_ways_of_a_letter_are_open(self, way: list[LetterState]) -> None:
@@ -75,17 +78,23 @@ class TestStates:
     ) -> None:
         assert after not in NEXT[before]
 
-    def test_what_was_sent_can_be_sent_again_only_where_it_is_unknown_and_a_person_says_so(self) -> None:
-        """From `sent` every way to a new claim leads through `unknown`."""
+    def test_what_was_sent_can_be_sent_again_only_where_it_is_unknown_or_lies_there_again(self) -> None:
+        """From `sent` every way to a new claim leads through `unknown` or `open`, where a person decides."""
         reached, edge = {S.SENT}, [S.SENT]
         while edge:
-            for state in NEXT[edge.pop()] - reached - {S.UNKNOWN}:
+            for state in NEXT[edge.pop()] - reached - {S.UNKNOWN, S.OPEN}:
                 reached.add(state)
                 edge.append(state)
-        assert not reached & {S.OPEN, S.CLAIMED, S.DISCARDED}
+        assert not reached & {S.CLAIMED, S.DISCARDED}
 
-    def test_what_has_ended_stays_so(self) -> None:
-        assert {state for state, after in NEXT.items() if not after} == {S.CAME_BACK, S.EXPIRED, S.GONE}
+    def test_only_what_the_operator_is_done_with_can_be_open_because_it_lies_there_again(self) -> None:
+        back = {state for state, after in NEXT.items() if S.OPEN in after}
+        assert back == REVIVABLE | {S.CLAIMED, S.UNKNOWN}
+        assert S.SENT not in REVIVABLE
+
+    def test_what_has_ended_stays_so_unless_it_lies_there_again(self) -> None:
+        assert NEXT[S.EXPIRED] == frozenset()
+        assert NEXT[S.CAME_BACK] == NEXT[S.GONE] == {S.OPEN}
 
 
 class TestMessages:

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import pytest
 
-from eventwake.domain.saga import SagaDefinition, SagaState, is_stuck, progress, state_after
+from eventwake.domain.saga import SagaDefinition, SagaState, progress, state_after
 
 ORDER = SagaDefinition(
     name="order",
@@ -74,23 +74,6 @@ def test_an_event_seen_twice_changes_nothing() -> None:
         events = dice.choices(sorted(ORDER.types), k=8)
         twice = [event for event in events for _ in range(2)]
         assert after(*twice) is after(*events)
-
-
-@pytest.mark.parametrize(
-    ("state", "quiet_ms", "stuck"),
-    [
-        (SagaState.RUNNING, 60_000, False),
-        (SagaState.RUNNING, 60_001, True),
-        (SagaState.COMPENSATING, 60_001, True),
-        (SagaState.COMPLETED, 9_999_999, False),
-        (SagaState.COMPENSATED, 9_999_999, False),
-        (SagaState.RUNNING, -5_000, False),  # a broker's clock that is ahead of ours
-    ],
-)
-def test_it_is_stuck_when_it_was_quiet_for_too_long_before_its_end(
-    state: SagaState, quiet_ms: int, stuck: bool
-) -> None:
-    assert is_stuck(ORDER, state, last_seen_ms=1_000_000, now_ms=1_000_000 + quiet_ms) is stuck
 
 
 class TestProgress:

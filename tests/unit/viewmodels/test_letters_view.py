@@ -72,7 +72,7 @@ class TestReaders:
 class TestOperations:
     @pytest.mark.parametrize(
         ("kind", "states"),
-        [(RETRY, {"open", "unknown"}), (DISCARD, {"open"}), (RESTORE, {"discarded"})],
+        [(RETRY, {"open", "unknown"}), (DISCARD, {"open", "unknown"}), (RESTORE, {"discarded"})],
     )
     def test_each_takes_the_states_that_it_can(self, kind: CommandKind, states: set[str]) -> None:
         assert {state.value for state in LetterState if view.can(state, kind)} == states

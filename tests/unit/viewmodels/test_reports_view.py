@@ -9,7 +9,7 @@ import pytest
 from dashboard.viewmodels import reports as view
 from eventwake.reports.document import Report
 from eventwake.store.reads.groups import WorstRow
-from eventwake.store.reads.sources import GapRow
+from eventwake.store.reads.sources import GapRow, Missed
 
 TUESDAY = date(2026, 3, 31)
 SINCE = 1_800_000_000_000
@@ -44,8 +44,9 @@ def test_a_day_begins_at_the_readers_midnight_also_where_clocks_change() -> None
 def report(**rows: Any) -> Report:
     nothing: dict[str, Any] = {
         "since_ms": SINCE, "until_ms": UNTIL, "now_ms": UNTIL + 1, "known_since_ms": SINCE - 1, "streams": [],
-        "flows": [], "series": [], "letter_flows": {}, "open_by_stream": {}, "causes": [], "operations": [],
-        "audit": [], "groups": [], "worst": [], "alerts": [], "gaps": [], "sagas": {},
+        "flows": [], "series": [], "letter_flows": {}, "mended": {}, "open_by_stream": {}, "causes": [],
+        "operations": [], "outcomes": {}, "audit": [], "groups": [], "worst": [], "alerts": [], "gaps": [],
+        "missed": Missed(0, 0, 0), "sagas": {},
     }  # fmt: skip
     return view.build(view.Rows(**{**nothing, **rows}), "staging", UTC)
 
@@ -59,11 +60,21 @@ def gap(missed: int | None) -> GapRow:
 
 
 @pytest.mark.parametrize(
-    ("gaps", "said"),
-    [([], "0"), ([3, 4], "7"), ([3, None], "≥ 3"), ([None], "unknown"), ([None, 0], "≥ 0")],
-)
-def test_gaps_that_cannot_be_counted_make_the_sum_a_bound(gaps: list[int | None], said: str) -> None:
-    assert figure(report(gaps=[gap(missed) for missed in gaps]), "Events never read") == said
+    ("missed", "said"),
+    [
+        (Missed(0, 0, 0), "0"), (Missed(2, 2, 7), "7"), (Missed(2, 1, 3), "≥ 3"), (Missed(2, 1, 0), "≥ 0"),
+        (Missed(1, 0, 0), "unknown"),
+    ],
+)  # fmt: skip
+def test_gaps_that_cannot_be_counted_make_the_sum_a_bound(missed: Missed, said: str) -> None:
+    assert figure(report(missed=missed), "Events never read") == said
+
+
+def test_letters_are_mended_once_each_in_the_figure_and_in_the_table() -> None:
+    made = report(mended={7: 3, 8: 1}, letter_flows={(7, "consumed"): 5, (7, "succeeded"): 3})
+    assert figure(made, "Letters mended") == "4"
+    [section] = [s for s in made.sections if s.title == "Dead letters in and out"]
+    assert [row[section.columns.index("Mended")] for row in section.rows] == [3, 1]
 
 
 @pytest.mark.parametrize(
@@ -83,8 +94,13 @@ def test_a_report_says_what_it_cannot_know() -> None:
     assert report(now_ms=SINCE + 1).caveats == ["The period is not over: these are its figures up to now."]
 
 
-def test_a_long_table_is_cut_and_says_so() -> None:
-    made = report(gaps=[gap(1)] * (view.ROWS_AT_MOST + 5))
+@pytest.mark.parametrize(
+    ("read", "of"),
+    [(view.ROWS_AT_MOST + 5, f"{view.ROWS_AT_MOST + 5}"), (view.READ_AT_MOST, "1,000"),
+     (view.READ_AT_MOST + 1, "1,000+")],
+)  # fmt: skip
+def test_a_long_table_is_cut_and_says_so(read: int, of: str) -> None:
+    made = report(gaps=[gap(1)] * read)
     [section] = [s for s in made.sections if s.title == "Events that were never read"]
     assert len(section.rows) == view.ROWS_AT_MOST
-    assert section.note == f"The first {view.ROWS_AT_MOST} of {view.ROWS_AT_MOST + 5} rows."
+    assert section.note == f"The first {view.ROWS_AT_MOST} of {of} rows."
