@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from collectors import sampler
 from collectors.brokers.base import IN_DOUBT
 from collectors.brokers.redis_streams.letters import LIES_THERE, LOOK_PAGE
+from collectors.brokers.redis_streams.reading import ZERO
 from collectors.carry_out import NOT_NOTED
 from collectors.operator import READ_ONLY, Operator
 from collectors.process import Stop
@@ -24,7 +25,7 @@ from eventwake.domain.errors import Conflict
 from eventwake.domain.operation import Actor, CommandKind, CommandState, ItemState
 from eventwake.settings import CONFIG_VARIABLE, load
 from eventwake.store import commands, schema
-from eventwake.store.command_items import CHUNK
+from eventwake.store.command_items import CHUNK, intend
 from eventwake.store.writes import letters, sources
 from tests.chaos.rig import JOURNAL, ONE_SLOT, OWN_SLOTS, SOURCE, Rig, Step, event_fields
 
@@ -98,6 +99,8 @@ class TestManyLetters:
         with rig.store.write() as tx:
             assert commands.cancel(tx, command, Actor(), now_ms()) == MANY
         assert rig.states() == {"open": CHUNK, "claimed": MANY - CHUNK}
+        with rig.store.write() as tx:
+            assert intend(tx, command, {MANY: ""}, now_ms()) == set(), "an operator that was about to send it"
         rig.operate(within_s=60)
         assert rig.states() == {"open": MANY}
         assert rig.command_rows()[0].state == CommandState.CANCELLED
@@ -153,8 +156,9 @@ class TestTheJournal:
     def test_is_looked_through_once_for_all_letters_of_a_batch(self, rig: Rig) -> None:
         count, pages = 20, 5
         event_ids = with_letters(rig, count)
-        rig.ask(RETRY)
-        rig.killed_at(Step("after", CARRY_OUT + "_intend"))
+        command = rig.ask(RETRY)
+        with rig.store.write() as tx:  # and then the operator crashed
+            intend(tx, command, dict.fromkeys(range(1, count + 1), ZERO), now_ms())
         for number in range(pages * LOOK_PAGE):
             rig.redis.execute_command("XADD", rig.way.origin, "*", *event_fields(f"later-{number}"))
         rig.redis.execute_command("CONFIG", "RESETSTAT")
@@ -206,8 +210,7 @@ class TestTheJournal:
         assert item.state == ItemState.UNKNOWN
         assert LIES_THERE in item.detail
 
-    def test_finds_what_it_put_back_though_another_that_looks_the_same_came_before(self, rig: Rig) -> None:
-        """The operator was killed after the send; the other letter lies behind the intent as well."""
+    def test_finds_what_it_put_back_though_another_that_looks_the_same_came_since(self, rig: Rig) -> None:
         with_letters(rig, 1)
         [lay_there] = rig.in_stream(rig.way.dlq).values()
         rig.ask(DISCARD)

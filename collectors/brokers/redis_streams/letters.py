@@ -227,13 +227,12 @@ class Letters:
     ) -> str | None:
         """None: someone else restored meanwhile, perhaps this letter, so it is looked for again.
 
-        A mark says that it was put back behind the id in it. Without one, what looks the same may be this
-        letter, whose mark was lost, or another: that is for a person.
+        A mark says that it was put back. Without one, what looks the same may be this letter, whose mark was
+        lost, or another: that is for a person.
         """
         with self._client.unless_touched(marks) as carry_out:
             mark = self._client.command(marks, "HGET", marks, token)
-            end = self.intent(stream)
-            found = self._look(stream, mark.decode() if mark else after, lambda entry: list(entry) == fields)
+            found = self._look(stream, after, lambda entry: list(entry) == fields)
             if mark or found:
                 if carry_out([("HGET", marks, token)]) is None:
                     return None
@@ -243,7 +242,7 @@ class Letters:
             replies = carry_out(
                 [
                     ("XADD", raw(stream), "*", *fields),
-                    ("HSET", marks, token, end),
+                    ("HSET", marks, token, "tried"),
                     ("PEXPIRE", marks, MARKS_LIVE_MS),
                 ]
             )
