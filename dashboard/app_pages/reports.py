@@ -31,7 +31,7 @@ from eventwake.store.reads.letters import LetterFilter
 
 ROWS = view.READ_AT_MOST + 1
 CHART_PX = 160
-FIGURE_PX = 184  # they go on in the next line where a window is narrow
+FIGURE_PX = 176  # they go on in the next line where a window is narrow
 
 
 def zone() -> ZoneInfo:
