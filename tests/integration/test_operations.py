@@ -1,7 +1,6 @@
 """Operations on dead letters on a real server: never lost, never twice, and what became of each is known.
 
-The operator is killed (SIGKILL) at every named step between the intent and the end of an operation; a
-consumer that knows nothing of Eventwake counts what it is given.
+A consumer that knows nothing of Eventwake counts what it is given. Kills at every named step: tests/chaos.
 """
 
 import signal
@@ -17,81 +16,16 @@ from eventwake.domain.operation import Actor, CommandKind, CommandState, ItemSta
 from eventwake.store import commands
 from eventwake.store.commands import Order
 from eventwake.store.session import Store
-from tests.chaos.rig import (
-    JOURNAL,
-    JOURNAL_OF_A_CLUSTER,
-    ONE_SLOT,
-    OWN_SLOTS,
-    SOURCE,
-    WAYS,
-    Rig,
-    Step,
-    wait_until,
-)
+from tests.chaos.rig import SOURCE, WAYS, Rig, Step, wait_until
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("settled_at_once")]
 
 RETRY, DISCARD, RESTORE = CommandKind.RETRY, CommandKind.DISCARD, CommandKind.RESTORE
 LETTERS = 5
 
-ITEMS = "eventwake.store.command_items:"
 CARRY_OUT = "collectors.carry_out:CarryOut."
-LETTERS_OF_REDIS = "collectors.brokers.redis_streams.letters:"
-REPLY = "redis.client:Pipeline.parse_response"  # the command is sent, its reply not read
-
-AROUND_THE_INTENT = (
-    Step("before", ITEMS + "intend"),
-    Step("after", ITEMS + "intend"),  # not committed
-    Step("before", "collectors.brokers.redis_streams:RedisStreams.server"),  # committed
-)
-AFTER_THE_SEND = (
-    Step("before", CARRY_OUT + "_save_sent"),
-    Step("after", ITEMS + "sent_items"),  # not committed
-    Step("after", CARRY_OUT + "_save_sent"),
-    Step("before", CARRY_OUT + "settle"),
-    Step("after", ITEMS + "finish_items"),  # not committed
-    Step("after", CARRY_OUT + "settle"),
-    Step("after", ITEMS + "finish_if_ended", 2),  # not committed
-)
-AROUND_THE_SCRIPT = (
-    Step("before", LETTERS_OF_REDIS + "Script.run"),
-    Step("before", REPLY, word="EVALSHA"),
-    Step("after", LETTERS_OF_REDIS + "Script.run"),
-)
-AROUND_THE_REMOVAL = (
-    Step("before", LETTERS_OF_REDIS + "Letters._remove_sent"),
-    Step("before", REPLY, 3, word="XDEL"),
-    Step("after", LETTERS_OF_REDIS + "Letters._remove_sent"),
-)
-AROUND_THE_JOURNAL = (
-    Step("before", LETTERS_OF_REDIS + "Letters._look_and_send"),
-    Step("before", REPLY, word="_"),
-    Step("after", LETTERS_OF_REDIS + "Letters._look_and_send", 3),
-    *AROUND_THE_REMOVAL,
-)
-STEPS_OF_A_RETRY = [
-    *((ONE_SLOT, step) for step in (*AROUND_THE_INTENT, *AROUND_THE_SCRIPT, *AFTER_THE_SEND)),
-    *((OWN_SLOTS, step) for step in (*AROUND_THE_INTENT, *AROUND_THE_SCRIPT, *AROUND_THE_REMOVAL)),
-    *((OWN_SLOTS, step) for step in AFTER_THE_SEND),
-    *((JOURNAL, step) for step in (*AROUND_THE_INTENT, *AROUND_THE_JOURNAL, *AFTER_THE_SEND)),
-    *((JOURNAL_OF_A_CLUSTER, step) for step in AROUND_THE_JOURNAL),
-]
-STEPS_OF_A_DISCARD = (
-    Step("before", ITEMS + "intend"),
-    Step("after", ITEMS + "intend"),
-    Step("before", LETTERS_OF_REDIS + "Letters.discard"),
-    Step("before", REPLY, 3, word="XDEL"),
-    Step("after", LETTERS_OF_REDIS + "Letters.discard"),
-    Step("after", ITEMS + "finish_items"),
-    Step("after", CARRY_OUT + "discard"),
-)
-STEPS_OF_A_RESTORE = (
-    Step("after", ITEMS + "intend", 3),
-    Step("before", LETTERS_OF_REDIS + "Letters.restore", 3),
-    Step("after", LETTERS_OF_REDIS + "Letters.restore", 3),
-    Step("after", "eventwake.store.writes.letters:move_to", 3),
-    Step("after", CARRY_OUT + "restore"),
-)
+every_way = pytest.mark.parametrize("rig", WAYS, indirect=True, ids=lambda way: way.name)
+every_way_alone = pytest.mark.parametrize("lone_rig", WAYS, indirect=True, ids=lambda way: way.name)
 
 
 def with_letters(rig: Rig, count: int = LETTERS) -> list[str]:
@@ -99,75 +33,6 @@ def with_letters(rig: Rig, count: int = LETTERS) -> list[str]:
     rig.watch()
     assert rig.states() == {"open": count}
     return event_ids
-
-
-STOPPED_AT = [
-    *((way, Step("before", CARRY_OUT + "_intend")) for way in WAYS),
-    (ONE_SLOT, Step("before", LETTERS_OF_REDIS + "Script.run")),
-    (ONE_SLOT, Step("before", CARRY_OUT + "_save_sent")),
-    (ONE_SLOT, Step("before", CARRY_OUT + "settle")),
-    (OWN_SLOTS, Step("before", LETTERS_OF_REDIS + "Script.run")),  # it has read the letters
-    (OWN_SLOTS, Step("before", LETTERS_OF_REDIS + "Letters._remove_sent")),
-    (JOURNAL, Step("before", LETTERS_OF_REDIS + "Letters._look_and_send")),
-    (JOURNAL, Step("before", "redis.client:Pipeline.multi")),  # it has looked
-    (JOURNAL, Step("before", LETTERS_OF_REDIS + "Letters._remove_sent")),
-]
-every_way = pytest.mark.parametrize("rig", WAYS, indirect=True, ids=lambda way: way.name)
-every_way_alone = pytest.mark.parametrize("lone_rig", WAYS, indirect=True, ids=lambda way: way.name)
-
-
-class TestKilledAtEveryStep:
-    @pytest.mark.parametrize(
-        ("rig", "step"),
-        STEPS_OF_A_RETRY,
-        indirect=["rig"],
-        ids=[f"{w.name}: {s}" for w, s in STEPS_OF_A_RETRY],
-    )
-    def test_a_retry_delivers_each_letter_once(self, rig: Rig, step: Step) -> None:
-        event_ids = with_letters(rig)
-        command = rig.ask(RETRY)
-        rig.killed_at(step)
-        rig.watch()  # other workers live on
-        rig.operate()
-        assert rig.delivered() == dict.fromkeys(event_ids, 1)
-        assert {item.state for item in rig.items(command)} == {ItemState.DONE}
-        rig.watch()
-        assert rig.states() == {"consumed": LETTERS}
-        rig.assert_whole()
-
-    @pytest.mark.parametrize("step", STEPS_OF_A_DISCARD, ids=str)
-    def test_a_discard_removes_each_letter_and_keeps_its_copy(self, rig: Rig, step: Step) -> None:
-        with_letters(rig)
-        lay_there = list(rig.in_stream(rig.way.dlq).values())
-        command = rig.ask(DISCARD, reason="a test order")
-        rig.killed_at(step)
-        rig.watch()
-        rig.operate()
-        assert {item.state for item in rig.items(command)} == {ItemState.DONE}
-        assert rig.states() == {"discarded": LETTERS}
-        rig.assert_whole()
-        rig.ask(RESTORE, LetterState.DISCARDED)
-        rig.operate()
-        assert list(rig.in_stream(rig.way.dlq).values()) == lay_there
-
-    @pytest.mark.parametrize("rig", [ONE_SLOT, JOURNAL], indirect=True, ids=lambda way: way.name)
-    @pytest.mark.parametrize("step", STEPS_OF_A_RESTORE, ids=str)
-    def test_a_restore_puts_each_letter_back_once(self, rig: Rig, step: Step) -> None:
-        with_letters(rig)
-        lay_there = list(rig.in_stream(rig.way.dlq).values())
-        rig.ask(DISCARD)
-        rig.operate()
-        rig.ask(RESTORE, LetterState.DISCARDED)
-        rig.killed_at(step)
-        rig.watch()  # the sampler meets letters that the operator has put back and not noted
-        rig.operate()
-        rig.watch()
-        assert sorted(rig.in_stream(rig.way.dlq).values()) == sorted(lay_there)
-        assert rig.states() == {"open": LETTERS}
-        rig.assert_whole()
-        rig.ask(RETRY)
-        rig.operate()
-        rig.assert_whole()
 
 
 class TestTwoAtOnce:
@@ -220,25 +85,6 @@ class TestTwoAtOnce:
         rig.operate()
         assert rig.delivered() == dict.fromkeys(event_ids, 1)
         assert {item.state for item in rig.items(command)} == {ItemState.DONE}
-        rig.assert_whole()
-
-    @pytest.mark.parametrize(
-        ("rig", "step"), STOPPED_AT, indirect=["rig"], ids=[f"{way.name}: {step}" for way, step in STOPPED_AT]
-    )
-    def test_an_operator_that_slept_while_another_took_over_sends_nothing_twice(
-        self, rig: Rig, step: Step
-    ) -> None:
-        event_ids = with_letters(rig)
-        command = rig.ask(RETRY)
-        with rig.stopped_at(step) as sleeper:
-            rig.operate()
-            rig.watch()
-            before = rig.items(command), rig.letters()
-            sleeper.send_signal(signal.SIGCONT)
-            sleeper.terminate()  # it finishes what it has begun
-            assert sleeper.wait(timeout=20) == 0
-        assert rig.delivered() == dict.fromkeys(event_ids, 1)
-        assert (rig.items(command), rig.letters()) == before, "what is over stays as it was"
         rig.assert_whole()
 
 
