@@ -8,6 +8,7 @@ On PostgreSQL: a read sees one snapshot; writers run side by side, and `locks` s
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from eventwake.domain.errors import EventwakeError, SettingsError, StoreDamaged, StoreError, StoreUnavailable
 
 BUSY_TIMEOUT_S = 15.0  # ingest transactions last 200 ms at most; a migration's copy may take seconds
+BUSY_PAUSE_S = 0.02
 POOL_SIZE = 4
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "fuse.sshfs", "9p", "afs", "ceph", "glusterfs")
 POSTGRESQL = "postgresql"
@@ -160,8 +162,8 @@ class Store:
 
     def _prepare_sqlite(self, connection: sqlite3.Connection, _record: object) -> None:
         connection.isolation_level = None  # transactions are begun by `_begin_sqlite`
+        _enter_wal(connection)
         for pragma in (
-            "journal_mode=WAL",
             f"synchronous={self._durability}",
             "wal_autocheckpoint=0",
             "secure_delete=0",  # a dropped segment of 550 MB: 0.15 s instead of 3.4 s
@@ -170,6 +172,19 @@ class Store:
             "mmap_size=0",  # a damaged page would end the process instead of raising
         ):
             connection.execute(f"PRAGMA {pragma}").fetchall()
+
+
+def _enter_wal(connection: sqlite3.Connection) -> None:
+    """A new file's change to WAL does not wait by itself for another process that changes it, too."""
+    until = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(BUSY_PAUSE_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:
