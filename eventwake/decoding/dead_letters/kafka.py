@@ -7,8 +7,9 @@ unknown, and nothing raises.
 import re
 from collections.abc import Mapping, Sequence
 
+from eventwake.decoding.dead_letters.error_class import leading_class
 from eventwake.decoding.dead_letters.kafka_rules import ALIASES, RULES, Headers, Rule
-from eventwake.decoding.dead_letters.redis_streams import REPLAY_ID_FIELD, _leading_class
+from eventwake.decoding.dead_letters.redis_streams import REPLAY_ID_FIELD
 from eventwake.decoding.envelope import timestamp_ms
 from eventwake.domain.dead_letter import DeadLetter, Known
 from eventwake.domain.envelope import Record, pairs
@@ -88,7 +89,7 @@ class KafkaDeadLetters:
             origin_position=None if partition is None or offset is None else f"{partition}:{offset}",
             origin_partition=partition,
             group=group,
-            error_class=error_class or _leading_class(message) or _leading_class(stack_trace),
+            error_class=error_class or leading_class(message) or leading_class(stack_trace),
             error_message=message,
             stack_trace=stack_trace,
             attempts=attempts,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from eventwake.decoding import names
+from eventwake.decoding.dead_letters.error_class import leading_class
 from eventwake.decoding.envelope import NAMES, normalised, timestamp_ms
 from eventwake.domain.dead_letter import DeadLetter, Known
 from eventwake.domain.envelope import Record, pairs
@@ -42,7 +43,6 @@ ENVELOPE_NAMES = {*NAMES["event_type"], *NAMES["event_id"]} - {"messageid"}
 
 _ENTRY_ID = re.compile(rb"[0-9]{1,20}-[0-9]{1,20}")
 _COUNT = re.compile(rb"[0-9]{1,9}")
-_LEADING_CLASS = re.compile(r"([A-Za-z_][\w.]{0,120}(?:Error|Exception|Timeout|Failure|Fault))\b")
 _SUFFIX = re.compile(r"(?P<origin>.+)[:._-](?:dlq|dead[_-]?letters?)$", re.IGNORECASE)
 
 
@@ -79,7 +79,7 @@ class RedisDeadLetters:
             origin_stream=origin_stream,
             origin_position=facts.read("origin_position", bytes.decode),
             group=facts.read("group", _name),
-            error_class=facts.read("error_class", _text) or _leading_class(message),
+            error_class=facts.read("error_class", _text) or leading_class(message),
             error_message=message,
             stack_trace=facts.read("stack_trace", _text),
             attempts=facts.read("attempts", _count),
@@ -175,9 +175,3 @@ def _count(raw: bytes) -> int | None:
 
 def _moment(raw: bytes) -> int | None:
     return timestamp_ms(_text(raw))
-
-
-def _leading_class(message: str | None) -> str | None:
-    """`ValueError: no such sku` names its class in front."""
-    match = _LEADING_CLASS.match(message or "")
-    return match[1] if match else None
