@@ -66,8 +66,9 @@ def _strip(name: str, colour: Colour) -> None:
 def _silent_sources() -> None:
     now = now_ms()
     watched = data.read(sources.all_sources)
+    answering = freshness.answering(watched, now)
     for source in watched:
-        if source.name not in freshness.answering(watched, now):
+        if source.name not in answering:
             text = f"{source.name} does not answer: last known {units.age(source.checked_ms, now)}"
             st.badge(literal(text, 120), color="red", icon=":material/cloud_off:")
 

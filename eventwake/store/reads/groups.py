@@ -133,18 +133,6 @@ def samples_since(
     return [SampleRow(*row) for row in connection.execute(query.limit(limit))]
 
 
-def sample_before(connection: Connection, group_id: int, at_ms: int) -> SampleRow | None:
-    """The last sample taken before then."""
-    table = schema.group_sample.c
-    row = connection.execute(
-        sa.select(*(table[name] for name in SampleRow._fields))
-        .where(table.group_id == group_id, table.at_ms < at_ms)
-        .order_by(table.at_ms.desc())
-        .limit(1)
-    ).first()
-    return SampleRow(*row) if row else None
-
-
 def samples_between(
     connection: Connection, group_ids: Sequence[int], since_ms: int, until_ms: int, limit: int
 ) -> dict[int, list[SampleRow]]:
